@@ -1,0 +1,72 @@
+# One line a target; people, pre-commit and CI run the same commands.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PROTOS := $(shell find protos -name '*.proto')
+BUF := .ci/node_modules/.bin/buf
+
+.PHONY: install demo up down test soak bench lint format protos breaking examples clean help
+
+help: ## Lists the targets.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s ':'
+
+install: .venv/installed ## Makes .venv and installs everything that serves.
+
+demo: .venv/installed ## Starts the mesh, runs the tour, stops the mesh.
+	@$(BIN)/trunkline tour
+
+up: .venv/installed ## Starts the mesh in the foreground; Ctrl-C drains and stops it.
+	@$(BIN)/trunkline up
+
+down: ## Stops a mesh that runs in containers.
+	docker compose down
+
+test: .venv/tools examples ## Runs every test but the long ones.
+	$(BIN)/pytest -m "not soak" $(ARGS)
+
+soak: .venv/tools examples ## Runs the long forms: full counts, kills, hours.
+	$(BIN)/pytest -m soak --timeout 7200 $(ARGS)
+
+bench: .venv/tools ## Runs the comparisons in benchmarks/.
+	$(BIN)/python -m benchmarks.serving
+
+lint: .venv/tools $(BUF) breaking ## Checks style, types, imports and protos.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BUF) lint
+
+breaking: .venv/tools $(BUF) ## Compares the protos with the released ones.
+	@sh .ci/breaking $(BUF)
+
+format: .venv/tools ## Formats the code.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+protos: .venv/tools ## Makes gen/ anew after a change of a proto.
+	$(BIN)/python hatch_build.py
+
+examples: examples/node/node_modules ## Installs what the Node example needs, where npm is.
+
+clean: ## Removes what the targets made; the cache of models stays.
+	rm -rf .venv gen .ci/node_modules examples/node/node_modules
+
+# The stamps keep pip (and so the network) out of a second run.
+.venv/installed: pyproject.toml constraints.txt hatch_build.py $(PROTOS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Trunkline needs Python 3.11 or newer")'
+	@echo "Installing Trunkline into .venv (once) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) -e ".[all]"
+	@touch $@
+
+.venv/tools: .venv/installed
+	@echo "Installing the tools for tests and checks into .venv (once) …"
+	@$(PIP) -e ".[all,test,lint]"
+	@touch $@
+
+$(BUF): .ci/package.json
+	npm install --silent --no-package-lock --prefix .ci && touch $@
+
+examples/node/node_modules: examples/node/package.json
+	@if command -v npm >/dev/null; then npm install --silent --no-package-lock --prefix examples/node && touch $@; else echo "npm is not here: the Node example is skipped"; fi

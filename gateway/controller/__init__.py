@@ -1,0 +1,1 @@
+"""The controller: who is there, where calls go, and the processes that carry them."""

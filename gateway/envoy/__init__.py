@@ -1,0 +1,1 @@
+"""Envoy: its resources as pure functions, the folder they are written to, its admin port, its process."""

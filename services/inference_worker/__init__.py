@@ -1,0 +1,1 @@
+"""The worker: token ids in, tokens and vectors out, over gRPC, with one engine process a device."""

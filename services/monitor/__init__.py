@@ -1,0 +1,1 @@
+"""What the mesh is doing: metrics and traces in, the live picture, Prometheus and traces out."""

@@ -1,0 +1,1 @@
+"""The way in: OTLP by gRPC, decoded into points and spans."""

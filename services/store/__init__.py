@@ -1,0 +1,1 @@
+"""Model sources, digests, the cache and the catalogue. Imports no torch, no transformers and no grpc."""

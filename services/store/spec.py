@@ -1,0 +1,67 @@
+"""What the catalogue says about a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Task(StrEnum):
+    """What a model does."""
+
+    GENERATE = "generate"
+    EMBED = "embed"
+
+
+class Format(StrEnum):
+    """How a model's weights are stored."""
+
+    SAFETENSORS = "safetensors"
+    GGUF = "gguf"
+
+
+class Pooling(StrEnum):
+    """How the vectors of a text's tokens become one vector."""
+
+    MEAN = "mean"
+    CLS = "cls"
+    LAST = "last"
+
+
+DTYPES = ("bfloat16", "float16", "float32")
+
+
+@dataclass(frozen=True)
+class SamplingDefaults:
+    """Sampling that a model's makers advise; None where they leave it open."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One version of one model: where it comes from and how it is to be served.
+
+    `sha256` is of the wheel for `pypi://`, of the file for a single file, and for a folder of its listing
+    (see `services.store.digests`); empty means that nothing is checked. `download_bytes` only serves progress
+    bars.
+    """
+
+    name: str
+    source: str
+    task: Task
+    version: str = "1"
+    sha256: str = ""
+    weights: Format = Format.SAFETENSORS
+    dtype: str = "bfloat16"
+    device: str = ""
+    pooling: Pooling = Pooling.MEAN
+    normalize: bool = True
+    sampling: SamplingDefaults = field(default_factory=SamplingDefaults)
+    download_bytes: int = 0
+    licence: str = ""
+    description: str = ""

@@ -1,0 +1,119 @@
+"""Cancels, deadlines and slow readers reach the worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+from trunkline.inference.v1 import inference_pb2 as pb
+from trunkline.worker.v1.worker_pb2 import GenerateRequest, GenerateResponse
+
+from tests.contract.front.mesh import Mesh, refusal
+from tests.contract.front.worker_double import delta, hangs
+
+REQUEST = pb.GenerateRequest(model="writer", prompt="a")
+
+
+async def flood(_request: GenerateRequest) -> AsyncIterator[GenerateResponse]:
+    while True:
+        yield delta("x" * 16)
+
+
+@pytest.mark.parametrize("read", [0, 1, 3])
+async def test_no_cancelled_call_stays_at_the_worker(mesh: Mesh, read: int) -> None:
+    mesh.worker.script = hangs(*"abc")
+    for _ in range(70):
+        call = mesh.stub.Generate(REQUEST)
+        for _ in range(read):
+            await call.read()
+        call.cancel()
+    await mesh.worker.until(lambda worker: worker.running == 0)
+    assert mesh.worker.cancelled == len(mesh.worker.generates)
+
+
+async def test_no_call_cancelled_amid_a_flood_stays_at_the_worker(mesh: Mesh) -> None:
+    mesh.worker.script = flood
+
+    async def read_a_little(count: int) -> None:
+        call = mesh.stub.Generate(REQUEST)
+        for _ in range(count):
+            await call.read()
+        call.cancel()
+
+    for count in range(1, 60, 4):
+        await asyncio.gather(*(read_a_little(count) for _ in range(10)))
+    await mesh.worker.until(lambda worker: worker.running == 0)
+
+
+async def test_a_client_that_vanishes_frees_its_place(mesh: Mesh) -> None:
+    mesh.worker.script = hangs("a")
+    async with grpc.aio.insecure_channel(mesh.address) as channel:
+        call = channel.unary_stream(
+            "/trunkline.inference.v1.InferenceService/Generate",
+            request_serializer=pb.GenerateRequest.SerializeToString,
+        )(REQUEST)
+        await call.read()
+    await mesh.worker.until(lambda worker: worker.cancelled == 1)
+
+
+async def test_a_cancel_while_the_tokenizer_works_opens_no_call(mesh: Mesh) -> None:
+    mesh.tokenizer.open.clear()
+    call = mesh.stub.Generate(REQUEST)
+    reading = asyncio.create_task(call.read())
+    await mesh.tokenizer.called.wait()
+    call.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    mesh.tokenizer.open.set()
+    await mesh.generate()
+    assert len(mesh.worker.generates) == 1
+
+
+async def test_a_deadline_travels_on_as_what_remains_of_it(mesh: Mesh) -> None:
+    async for _ in mesh.stub.Generate(REQUEST, timeout=7):
+        pass
+    assert mesh.worker.time_left is not None
+    assert 5 < mesh.worker.time_left < 7.5
+
+
+async def test_without_a_deadline_the_default_travels_on(mesh: Mesh) -> None:
+    async for _ in mesh.stub.Generate(REQUEST):
+        pass
+    assert mesh.worker.time_left is not None
+    assert 590 < mesh.worker.time_left < 610
+
+
+@pytest.mark.parametrize("before", [(), ("a",)])
+async def test_a_passed_deadline_frees_its_place(mesh: Mesh, before: tuple[str, ...]) -> None:
+    mesh.worker.script = hangs(*before)
+    call = mesh.stub.Generate(REQUEST, timeout=0.1)
+
+    async def read_all() -> None:
+        async for _ in call:
+            pass
+
+    assert (await refusal(read_all())).code == "DEADLINE_EXCEEDED"
+    await mesh.worker.until(lambda worker: worker.running == 0)
+    assert mesh.worker.cancelled == 1
+
+
+async def test_a_slow_reader_slows_the_worker_down(mesh: Mesh) -> None:
+    sent = 0
+
+    async def count(request: GenerateRequest) -> AsyncIterator[GenerateResponse]:
+        nonlocal sent
+        while True:
+            sent += 1
+            yield delta("x" * 4_096)
+
+    mesh.worker.script = count
+    call = mesh.stub.Generate(REQUEST)
+    await call.read()
+    quiet = before = 0
+    async with asyncio.timeout(20):
+        while quiet < 10:  # a worker that nobody reads from comes to a stop
+            await asyncio.sleep(0.02)
+            quiet, before = (quiet + 1, before) if sent == before else (0, sent)
+    call.cancel()
+    await mesh.worker.until(lambda worker: worker.running == 0)
