@@ -8,7 +8,7 @@ import gguf
 import pytest
 
 from services.store.catalogue import Catalogue
-from services.store.gguf_metadata import read_metadata
+from services.store.gguf_metadata import read_metadata, read_tensors
 from services.store.gguf_tokenizer import gguf_file
 from services.store.sources import SourceError
 from tests.real_models import CHAT, store
@@ -61,6 +61,22 @@ def test_the_default_models_metadata_are_those_of_the_gguf_package() -> None:
     assert read_metadata(path) == theirs
 
 
+def test_the_default_models_tensors_are_those_of_the_gguf_package() -> None:
+    path = gguf_file(store().fetch(Catalogue.read().get(CHAT)))
+    theirs = {
+        each.name: (
+            tuple(reversed(each.shape.tolist())),
+            each.tensor_type.name,
+            each.data_offset,
+            each.n_bytes,
+        )
+        for each in gguf.GGUFReader(path).tensors
+    }
+    ours = read_tensors(path)
+    assert {name: (each.shape, each.type, each.offset, each.size) for name, each in ours.items()} == theirs
+    assert [each.name for each in ours.values()] == list(ours)
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
@@ -96,5 +112,6 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(tmp_path: Path) -> N
         path.write_bytes(damaged)
         try:
             read_metadata(path)
+            read_tensors(path)
         except SourceError:
             continue
