@@ -31,7 +31,10 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """A weight of `size` numbers: the named tensors of the checkpoint, one after the other."""
+    """A weight of `size` numbers: the named tensors of the checkpoint, one after the other.
+
+    Of a longer tensor the first numbers are meant: so is the first row of a matrix a vector.
+    """
 
     tensors: tuple[str, ...]
     size: int
