@@ -41,9 +41,11 @@ class Limits(msgspec.Struct, frozen=True):
     running: int = 32
     """Sequences that share a step."""
     cache_tokens: int = 32_768
-    """Tokens of keys and values, over all sequences."""
-    prefill_tokens: int = 256
-    """Prompt tokens read in one step, beside the running sequences' next tokens."""
+    """Tokens of keys and values, over all sequences and the prefix cache."""
+    prefill_tokens: int = 512
+    """The most prompt tokens read in one step, beside the running sequences' next tokens."""
+    step_ms: float = 10.0
+    """Milliseconds a step may always take while sequences make tokens; a larger model's steps, longer ones."""
     batch_tokens: int = 1_024
     """Tokens of one batch of an encoder, padding included."""
 
@@ -55,6 +57,7 @@ class LoadModel(msgspec.Struct, tag=True, frozen=True):
     path: str
     task: Task
     dtype: str
+    """float32, bfloat16, float16, int8 or q4."""
     end_token_ids: tuple[int, ...] = ()
     limits: Limits = Limits()
 
@@ -74,6 +77,10 @@ class Generate(msgspec.Struct, tag=True, frozen=True):
     sampling: Sampling
     accepted: float
     deadline: float | None = None
+    tenant: str = ""
+    """Whose request it is: tenants get equal shares, and never share cached prefixes."""
+    priority: int = 0
+    """Higher goes first among a tenant's own."""
 
 
 class Embed(msgspec.Struct, tag=True, frozen=True):
@@ -149,6 +156,8 @@ class Finish(msgspec.Struct, frozen=True):
 
     reason: FinishReason
     timings: Timings
+    cached_tokens: int = 0
+    """Tokens of the prompt that came from the prefix cache."""
 
 
 class Vectors(msgspec.Struct, frozen=True):
@@ -182,6 +191,13 @@ class Load(msgspec.Struct, frozen=True, array_like=True):
     free_cache_tokens: int = 0
     finished_requests: int = 0
     generated_tokens: int = 0
+    cached_tokens_hit: int = 0
+    """Prompt tokens that came from the prefix cache; this and what follows count since the load."""
+    prompt_tokens_read: int = 0
+    """Prompt tokens that were computed."""
+    preemptions: int = 0
+    drafted_tokens: int = 0
+    accepted_draft_tokens: int = 0
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True):

@@ -25,7 +25,7 @@ class Part:
 
     tokens: Rows[int]
     start: int
-    blocks: Rows[int]
+    blocks: Rows[int] | Ints
     wanted: int
 
 

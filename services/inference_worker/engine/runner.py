@@ -8,6 +8,10 @@ from typing import Protocol
 from services.inference_worker.engine.batch import Floats, Ints, RaggedBatch
 
 
+class DeviceLost(Exception):  # noqa: N818 - no error of a step: the device is gone for this process
+    """The device fails whatever it is asked from now on: the process must end, and a new one take over."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """What came of a step, a row for each wanted row of the batch. Valid until the runner's next step."""
@@ -46,7 +50,10 @@ class Runner(Protocol):
         """What weights and cache take."""
 
     def step(self, batch: RaggedBatch) -> StepResult:
-        """Read the rows: put their keys and values into the cache, and return the logits that are wanted."""
+        """Read the rows: put their keys and values into the cache, and return the logits that are wanted.
+
+        Raises DeviceLost where a new process is needed; after any other exception the next step may work.
+        """
 
 
 class EncoderRunner(Protocol):
