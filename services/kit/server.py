@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Self
 
 import grpc
@@ -59,6 +60,7 @@ class Server:
         self._services: list[str] = []
         self._callbacks: list[Callback] = []
         self._stop_wanted = asyncio.Event()
+        self._in_a_hurry = asyncio.Event()
         self._hurry_from = 0.0
         self._stopping: asyncio.Task[None] | None = None
         self._started = False
@@ -139,6 +141,11 @@ class Server:
         """Make `run` stop, as a signal does."""
         self._stop_wanted.set()
 
+    def hurry(self) -> None:
+        """Skip what is left of the waits of a stop, as a second signal does; calls in flight are ended."""
+        self._in_a_hurry.set()
+        self._drain.hurry()
+
     async def stop(self, grace: float | None = None) -> None:
         """Stop in order; `grace` overrides the server's. A second call waits for the first."""
         if self._stopping is None:
@@ -148,7 +155,9 @@ class Server:
     async def _stop(self, grace: float) -> None:
         self.health.stop()
         if self._lame_duck:
-            await asyncio.sleep(self._lame_duck)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._lame_duck):
+                    await self._in_a_hurry.wait()
         if self._started:
             stopped = asyncio.create_task(self._server.stop(grace + 2 * UNWIND_S))
             await self._drain.finish(grace)
@@ -167,7 +176,7 @@ class Server:
             self._stop_wanted.set()
         elif now >= self._hurry_from:
             _LOGGER.info("stopping at once", extra={"signal": signal.Signals(number).name})
-            self._drain.hurry()
+            self.hurry()
 
     def _add_plain(self, name: str, add_to_server: Callable[[Any, Any], None], servicer: object) -> None:
         add_to_server(servicer, Registrar(self._server, self._plain))

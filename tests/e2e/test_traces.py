@@ -30,7 +30,7 @@ class Trace:
     async def paths(self, channel: grpc.aio.Channel, wanted: set[str]) -> dict[str, Span]:
         """Return the spans by their path of `service:name:kind`s, once all `wanted` are there."""
         found: dict[str, Span] = {}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not wanted <= found.keys():
                 found = self._by_path(await _get_trace(channel, self.trace_id))
         return found

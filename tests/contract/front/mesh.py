@@ -78,19 +78,19 @@ class Mesh:
         """Return the whole answer to a prompt, or to what `fields` say instead."""
         source = {} if {"chat", "token_ids"} & fields.keys() else {"prompt": prompt}
         request = pb.GenerateRequest(model=fields.pop("model", "writer"), **source, **fields)
-        events = [event async for event in self.stub.Generate(request, timeout=20)]
+        events = [event async for event in self.stub.Generate(request, timeout=60)]
         assert [event.WhichOneof("event") for event in events[:-1]] == ["delta"] * (len(events) - 1)
         assert events[-1].HasField("finish")
         return Answer([event.delta for event in events[:-1]], events[-1].finish)
 
     async def embed(self, *texts: str, **fields: Any) -> pb.EmbedResponse:
         return await self.stub.Embed(
-            pb.EmbedRequest(model=fields.pop("model", "embedder"), texts=texts, **fields), timeout=20
+            pb.EmbedRequest(model=fields.pop("model", "embedder"), texts=texts, **fields), timeout=60
         )
 
     async def serving(self) -> None:
         """Return when the front's health says SERVING."""
-        watch = HealthStub(self.channel).Watch(HealthCheckRequest(service=SERVICE.full_name), timeout=10)
+        watch = HealthStub(self.channel).Watch(HealthCheckRequest(service=SERVICE.full_name), timeout=60)
         async for answer in watch:
             if answer.status == HealthCheckResponse.SERVING:
                 watch.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import grpc
@@ -105,7 +105,7 @@ async def test_a_worker_killed_before_its_first_token_costs_nothing(pair: Mesh) 
     for worker in pair.workers:
         worker.script = hangs()
     answer = asyncio.create_task(pair.generate())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.wait(
             [
                 asyncio.create_task(worker.until(lambda worker: worker.running == 1))
@@ -161,23 +161,27 @@ async def test_a_worker_that_comes_back_is_asked_again(mesh: Mesh) -> None:
         except grpc.aio.AioRpcError:
             return False
 
-    await eventually(answers, within=5)
+    await eventually(answers, within=60)
 
 
-@pytest.mark.parametrize("state", ["draining", "loading", "mute"])
-async def test_a_worker_that_is_draining_loading_or_silent_is_not_asked(state: str) -> None:
-    async with running_mesh(
-        WorkerDouble(), WorkerDouble(), settings=replace(SETTINGS, worker_silence=0.1)
-    ) as pair:
-        out, stays = pair.workers
-        if state == "mute":
-            out.mute = True
-        elif state == "draining":
-            await out.report(WRITER, EMBEDDER, draining=True)
-        else:
-            await out.report(Served(state=MODEL_STATE_LOADING), EMBEDDER)
+@pytest.mark.parametrize("state", ["draining", "loading"])
+async def test_a_worker_that_is_draining_or_loading_is_not_asked(pair: Mesh, state: str) -> None:
+    out, _ = pair.workers
+    if state == "draining":
+        await out.report(WRITER, EMBEDDER, draining=True)
+    else:
+        await out.report(Served(state=MODEL_STATE_LOADING), EMBEDDER)
+    await eventually(lambda: passed_over(pair, out), within=60)
+
+
+async def test_a_silent_worker_is_not_asked() -> None:
+    """The one that reports may look silent too, now and then, to a front that gets no processor time."""
+    settings = replace(SETTINGS, worker_silence=0.1)
+    async with running_mesh(WorkerDouble(), WorkerDouble(), settings=settings) as pair:
+        silent, stays = pair.workers
+        silent.mute = True
         async with reporting(stays):
-            await eventually(lambda: passed_over(pair, out), within=5)
+            await eventually(lambda: passed_over(pair, silent), within=60)
 
 
 @asynccontextmanager
@@ -195,21 +199,20 @@ async def reporting(worker: WorkerDouble) -> AsyncIterator[None]:
 
 
 async def passed_over(mesh: Mesh, worker: WorkerDouble) -> bool:
-    """Tell whether 20 calls in a row went to other workers."""
-    asked = len(worker.generates)
-    for _ in range(20):
-        await mesh.generate()
-    return len(worker.generates) == asked
+    """Tell whether the next 20 answers came from other workers, whatever was refused between them."""
+    asked, answers = len(worker.generates), 0
+    while answers < 20 and len(worker.generates) == asked:
+        with suppress(grpc.aio.AioRpcError):
+            await mesh.generate()
+            answers += 1
+    return answers == 20
 
 
 async def test_calls_go_to_the_less_loaded_worker(pair: Mesh) -> None:
     busy, idle = pair.workers
     await busy.report(Served(outstanding=5_000), EMBEDDER)
     await idle.report(Served(outstanding=10), EMBEDDER)
-    async with asyncio.timeout(5):
-        while len(idle.generates) < 20:
-            await pair.generate(max_tokens=5)
-    assert len(busy.generates) <= 2  # those before its report had arrived
+    await eventually(lambda: passed_over(pair, busy), within=60)
 
 
 async def test_a_front_counts_what_it_has_given_itself(pair: Mesh) -> None:

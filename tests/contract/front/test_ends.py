@@ -71,31 +71,34 @@ async def test_a_cancel_while_the_tokenizer_works_opens_no_call(mesh: Mesh) -> N
 
 
 async def test_a_deadline_travels_on_as_what_remains_of_it(mesh: Mesh) -> None:
-    async for _ in mesh.stub.Generate(REQUEST, timeout=7):
+    async for _ in mesh.stub.Generate(REQUEST, timeout=20):
         pass
     assert mesh.worker.time_left is not None
-    assert 5 < mesh.worker.time_left < 7.5
+    assert 10 < mesh.worker.time_left < 20.5
 
 
 async def test_without_a_deadline_the_default_travels_on(mesh: Mesh) -> None:
     async for _ in mesh.stub.Generate(REQUEST):
         pass
     assert mesh.worker.time_left is not None
-    assert 590 < mesh.worker.time_left < 610
+    assert 570 < mesh.worker.time_left < 610
 
 
 @pytest.mark.parametrize("before", [(), ("a",)])
 async def test_a_passed_deadline_frees_its_place(mesh: Mesh, before: tuple[str, ...]) -> None:
     mesh.worker.script = hangs(*before)
-    call = mesh.stub.Generate(REQUEST, timeout=0.1)
-
-    async def read_all() -> None:
-        async for _ in call:
-            pass
-
-    assert (await refusal(read_all())).code == "DEADLINE_EXCEEDED"
+    seconds = 0.1
+    while not mesh.worker.generates:  # on a slow machine a call may be over before the worker knows of it
+        assert (await refusal(read(mesh.stub.Generate(REQUEST, timeout=seconds)))).code == "DEADLINE_EXCEEDED"
+        seconds *= 2
     await mesh.worker.until(lambda worker: worker.running == 0)
-    assert mesh.worker.cancelled == 1
+    assert mesh.worker.cancelled == len(mesh.worker.generates)
+
+
+async def read(call: AsyncIterator[object]) -> None:
+    """Read a stream to its end."""
+    async for _ in call:
+        pass
 
 
 async def test_a_slow_reader_slows_the_worker_down(mesh: Mesh) -> None:
@@ -111,7 +114,7 @@ async def test_a_slow_reader_slows_the_worker_down(mesh: Mesh) -> None:
     call = mesh.stub.Generate(REQUEST)
     await call.read()
     quiet = before = 0
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while quiet < 10:  # a worker that nobody reads from comes to a stop
             await asyncio.sleep(0.02)
             quiet, before = (quiet + 1, before) if sent == before else (0, sent)

@@ -73,7 +73,7 @@ def stub() -> Iterator[InferenceServiceStub]:
     thread.start()
 
     def run(work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, loop).result(60)
 
     mesh = run(stack.enter_async_context(running_mesh(WorkerDouble())))
     with grpc.insecure_channel(mesh.address) as channel:
@@ -98,7 +98,7 @@ def test_generate_answers_or_refuses(
     stub: InferenceServiceStub, model: str, source: dict[str, Any], fields: dict[str, Any]
 ) -> None:
     try:
-        events = list(stub.Generate(pb.GenerateRequest(model=model, **source, **fields), timeout=10))
+        events = list(stub.Generate(pb.GenerateRequest(model=model, **source, **fields), timeout=60))
     except grpc.RpcError as error:
         check_refusal(error)
     else:
@@ -109,7 +109,7 @@ def test_generate_answers_or_refuses(
 @given(request=embeds)
 def test_embed_answers_or_refuses(stub: InferenceServiceStub, request: pb.EmbedRequest) -> None:
     try:
-        response = stub.Embed(request, timeout=10)
+        response = stub.Embed(request, timeout=60)
     except grpc.RpcError as error:
         check_refusal(error)
     else:

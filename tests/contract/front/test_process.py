@@ -24,7 +24,7 @@ async def test_a_front_process_serves_and_stops(mesh: Mesh) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "gateway.front", env=environment, stderr=asyncio.subprocess.PIPE
     )
-    async with asyncio.timeout(20), grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with asyncio.timeout(60), grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         other = Mesh(**vars(mesh) | {"channel": channel})
         await channel.channel_ready()
         await other.serving()

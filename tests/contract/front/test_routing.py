@@ -34,7 +34,7 @@ from tests.contract.front.worker_double import (
 
 async def until_versions(mesh: Mesh, count: int) -> None:
     """Return when the front has routes with this many versions of the writer."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             response = await mesh.stub.GetModel(pb.GetModelRequest(model="writer"))
             if len(response.model.versions) == count:
@@ -87,7 +87,7 @@ async def test_a_worker_that_leaves_finishes_its_call_and_is_forgotten(mesh: Mes
     call = mesh.stub.Generate(pb.GenerateRequest(model="writer", prompt="a"))
     await call.read()
     await mesh.controller.route(table(stays))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not stays.generates:
             await mesh.generate()
     go_on.set()

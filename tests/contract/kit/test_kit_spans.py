@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -9,8 +10,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
-from services.kit import semconv
-from tests.contract.kit.probe import KINDS, SERVICE, House, Stub, call, house, outcome
+from services.kit import rpc, semconv
+from services.kit.tracing import traced
+from tests.contract.kit.probe import KINDS, SERVICE, House, Recorder, Stub, call, house, outcome, overdue
 
 
 def pair(spans: list[ReadableSpan]) -> tuple[ReadableSpan, ReadableSpan]:
@@ -76,10 +78,60 @@ async def test_the_span_of_a_cancelled_call_says_so(running: House, kind: str):
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_span_of_a_call_past_its_deadline_says_so(running: House, kind: str):
-    with pytest.raises(grpc.aio.AioRpcError):
-        await outcome(call(running.stub, kind, "hang", timeout=0.3))
-    client, server = pair(await running.recorder.ended(2))
-    assert (code(client), code(server)) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
+    assert (await overdue(running, kind)).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    spans = await running.recorder.ended(2)
+    assert {code(span) for span in spans if span.kind is SpanKind.CLIENT} == {"DEADLINE_EXCEEDED"}
+    # The caller's clock began before ours by the way of the request. When that is long, a caller who gave up
+    # at its deadline looks like one who left: both send the same reset.
+    assert {code(span) for span in spans if span.kind is SpanKind.SERVER} <= {
+        "DEADLINE_EXCEEDED",
+        "CANCELLED",
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_span_of_a_call_past_the_deadline_of_its_kind_says_so(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(rpc._BY_NAME, kind, 0.1)
+    async with house() as hasty, grpc.aio.insecure_channel(f"127.0.0.1:{hasty.port}") as plain:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await outcome(call(Stub(plain), kind, "hang"))
+        (server,) = await hasty.recorder.ended(1)
+    assert code(server) == "DEADLINE_EXCEEDED"
+
+
+@dataclass
+class Left:
+    """A call whose caller has left, with these seconds to its deadline."""
+
+    seconds: float | None
+
+    def time_remaining(self) -> float | None:
+        return self.seconds
+
+    def invocation_metadata(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(None, "CANCELLED"), (20.0, "CANCELLED"), (0.02, "DEADLINE_EXCEEDED"), (0.0, "DEADLINE_EXCEEDED")],
+)
+async def test_a_caller_who_leaves_at_its_deadline_has_not_cancelled(seconds: float | None, said: str):
+    recorder = Recorder()
+
+    async def leave(_request: Any, _context: Any) -> None:
+        raise asyncio.CancelledError
+
+    handle = traced(recorder.telemetry)(
+        rpc.parse("/a.B/C", client_streaming=False, server_streaming=False), leave
+    )
+    with pytest.raises(asyncio.CancelledError):
+        await handle(None, Left(seconds))
+    (span,) = recorder.spans
+    assert code(span) == said
+    recorder.telemetry.close()
 
 
 async def test_a_stream_that_is_broken_off_still_has_its_spans(running: House):

@@ -34,7 +34,7 @@ async def trunkline(address: str, *words: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
         *BASE_ONLY, *words, env=environment(address), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
 
@@ -82,7 +82,7 @@ async def test_status_on_a_terminal_lives_until_ctrl_c(tmp_path: Path):
         os.close(theirs)
         seen = await asyncio.to_thread(read_until, ours, b"InferenceService/Generate", times=3)
         process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await process.wait() == 130
         os.close(ours)
     assert b"box:1" in seen

@@ -43,7 +43,7 @@ async def test_it_serves_sees_itself_refuses_a_second_one_and_stops_when_told():
                 answer = await stub.GetMesh(pb.GetMeshRequest(), wait_for_ready=True)
                 return any(row.service == "monitor" and row.memory_bytes for row in answer.mesh.services)
 
-            await eventually(sees_itself, within=20)
+            await eventually(sees_itself, within=60)
         for taken in ((listen, other), (other, http)):
             second = await start(*taken)
             _, said = await second.communicate()

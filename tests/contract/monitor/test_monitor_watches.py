@@ -148,7 +148,7 @@ async def test_workers_found_by_name_are_watched():
 
 
 async def read_out(call: grpc.aio.UnaryStreamCall[Any, Any]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await call.read() is not grpc.aio.EOF:
             pass
 

@@ -103,7 +103,7 @@ async def test_a_model_that_cannot_be_had_fails_alone_and_comes_back_by_itself(t
         assert {"later", "broken"}.isdisjoint(each.model for each in listed)
 
         pieces(missing)
-        await eventually(lambda: is_there(running.library, "later"), within=20)
+        await eventually(lambda: is_there(running.library, "later"), within=60)
         assert (await running.stub.Encode(ask("later", "the"))).encodings
 
 
@@ -170,9 +170,9 @@ async def test_concurrent_calls_travel_together_and_cancelled_ones_not_at_all(
         async def one_is_gone() -> bool:
             return any(each.answer.done() for each in queue._queue)
 
-        await eventually(all_wait, within=10)
+        await eventually(all_wait, within=60)
         waiting[0].cancel()
-        await eventually(one_is_gone, within=10)
+        await eventually(one_is_gone, within=60)
         gate.opened.set()
         answers = [*await asyncio.gather(first, *waiting[1:]), await counting]
 

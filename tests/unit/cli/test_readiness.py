@@ -58,7 +58,7 @@ class Front(InferenceServiceServicer):
 async def test_it_shows_what_each_model_does_until_it_is_cancelled():
     shown: asyncio.Queue[tuple[str, ModelState.ValueType]] = asyncio.Queue()
     states = (ModelState.MODEL_STATE_FETCHING, ModelState.MODEL_STATE_LOADING, ModelState.MODEL_STATE_READY)
-    async with worker(*states) as address, asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with worker(*states) as address, asyncio.timeout(60), asyncio.TaskGroup() as group:
         watch = group.create_task(
             until_loaded(address, lambda where, model: shown.put_nowait((where, model.state)))
         )
@@ -67,7 +67,7 @@ async def test_it_shows_what_each_model_does_until_it_is_cancelled():
 
 
 async def test_a_model_that_cannot_be_loaded_is_a_sentence():
-    async with worker(ModelState.MODEL_STATE_FAILED) as address, asyncio.timeout(10):
+    async with worker(ModelState.MODEL_STATE_FAILED) as address, asyncio.timeout(60):
         with pytest.raises(CommandError, match=r"could not be loaded\. m: so it is"):
             await until_loaded(address, lambda *_: None)
 
@@ -75,14 +75,14 @@ async def test_a_model_that_cannot_be_loaded_is_a_sentence():
 async def test_a_worker_that_is_not_up_yet_is_waited_for():
     port = free_ports(1)[0]
     watch = asyncio.create_task(until_loaded(f"127.0.0.1:{port}", lambda *_: None))
-    async with worker(ModelState.MODEL_STATE_FAILED, port=port), asyncio.timeout(10):
+    async with worker(ModelState.MODEL_STATE_FAILED, port=port), asyncio.timeout(60):
         with pytest.raises(CommandError):
             await watch
 
 
 async def test_a_mesh_is_ready_once_its_services_serve_and_its_models_are_on_every_worker():
     front = Front()
-    async with public(front) as server, asyncio.timeout(20):
+    async with public(front) as server, asyncio.timeout(60):
         address = f"127.0.0.1:{await server.start()}"
         ready = asyncio.create_task(until_ready(address, ENTRIES, ["m"], workers=2))
         for service in services(Audience.USER):
@@ -97,7 +97,7 @@ async def test_a_mesh_is_ready_once_its_services_serve_and_its_models_are_on_eve
 async def test_a_service_that_runs_elsewhere_or_not_at_all_is_not_waited_for():
     front = Front()
     front.ready = 1
-    async with public(front) as server, asyncio.timeout(20):
+    async with public(front) as server, asyncio.timeout(60):
         server.set_serving(FRONT, serving=True)
         address = f"127.0.0.1:{await server.start()}"
         await until_ready(address, {owner(FRONT).parent}, ["m"], workers=1)

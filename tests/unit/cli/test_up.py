@@ -142,13 +142,13 @@ def has_written(logs: RunLogs, name: str) -> Callable[[], Any]:
 async def test_each_process_writes_to_a_file_of_its_own_and_they_stop_backwards(logs: RunLogs):
     async with running(logs, Said(), first="steady_part", second="steady_part"):
         for name in ("first", "second"):
-            await eventually(has_written(logs, name), within=20)
+            await eventually(has_written(logs, name), within=60)
     assert (logs.folder / "stopped").read_text().split() == ["second", "first"]
 
 
 async def test_a_process_that_keeps_ending_is_told_of_with_its_last_lines(logs: RunLogs):
     said = Said()
-    async with running(logs, said, steady="steady_part", failing="failing_part") as mesh, asyncio.timeout(20):
+    async with running(logs, said, steady="steady_part", failing="failing_part") as mesh, asyncio.timeout(60):
         with pytest.raises(CommandError, match="flux capacitor") as raised:
             await mesh.broken()
     assert str(logs.path("failing")) in str(raised.value)

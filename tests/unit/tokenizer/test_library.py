@@ -105,7 +105,7 @@ async def test_only_so_many_calls_wait_for_a_load(library: Library, shelf: Shelf
 async def test_preloading_waits_for_what_is_here_and_not_for_a_download(
     library: Library, shelf: Shelf
 ) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await library.preload(["a", "far", "bad"])
     assert sorted(shelf.loads) == ["a:1", "bad:1", "far:1"]
     assert (await library.get("a")).spec.name == "a"
