@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -59,24 +60,39 @@ def victim(mesh: RunningMesh, name: str) -> psutil.Process:
     raise AssertionError(f"the mesh has no {name}")
 
 
+@dataclass(frozen=True)
+class Promise:
+    """Seconds until all is well again, and until a call that fails has failed."""
+
+    back: float
+    failed: float
+
+
+# The figures of a machine that does nothing else, and those that no loaded one misses: a call may take 30 s.
+PROMPT, PATIENT = Promise(back=10, failed=1), Promise(back=90, failed=15)
+
+
 @pytest.mark.parametrize("name", VICTIMS)
-async def test_a_killed_process_fails_calls_fast_and_is_back_within_ten_seconds(
-    pair: RunningMesh, name: str
+@pytest.mark.parametrize(
+    "promise", [PATIENT, pytest.param(PROMPT, marks=pytest.mark.soak)], ids=["patient", "prompt"]
+)
+async def test_a_killed_process_fails_calls_fast_and_is_back(
+    pair: RunningMesh, name: str, promise: Promise
 ) -> None:
     load = Load(pair.public)
     async with load.running():
-        await eventually(lambda: serving(pair, workers=2), within=30)
+        await eventually(lambda: serving(pair, workers=2), within=90)
         process = victim(pair, name)
         process.kill()
         killed = time.monotonic()
-        await eventually(lambda: serving(pair, workers=2), within=10)
+        await eventually(lambda: serving(pair, workers=2), within=promise.back)
     failures = [outcome for outcome in load.failures if outcome.ended >= killed]
     # Once a first byte is out, Envoy can only reset a stream whose front is gone: gRPC calls that INTERNAL.
     cut = {"front", "controller"}
     refused = [failure for failure in failures if not (name in cut and failure.tokens)]
     assert {failure.code for failure in refused} <= {grpc.StatusCode.UNAVAILABLE}, failures
     slowest = max((failure.ended - max(failure.began, killed) for failure in failures), default=0)
-    assert slowest <= 1, failures
+    assert slowest <= promise.failed, failures
     if name in {"worker", "engine"}:
         assert not [failure for failure in failures if failure.tokens == 0], failures
     if name == "monitor":
@@ -95,7 +111,7 @@ async def serving(mesh: RunningMesh, *, workers: int) -> bool:
 async def _healthy(channel: grpc.aio.Channel) -> bool:
     stub = HealthStub(channel)
     try:
-        answers = [await stub.Check(HealthCheckRequest(service=name), timeout=2) for name in ["", *PUBLIC]]
+        answers = [await stub.Check(HealthCheckRequest(service=name), timeout=10) for name in ["", *PUBLIC]]
     except grpc.aio.AioRpcError:
         return False
     return all(answer.status == HealthCheckResponse.SERVING for answer in answers)
@@ -104,7 +120,7 @@ async def _healthy(channel: grpc.aio.Channel) -> bool:
 async def _routed(channel: grpc.aio.Channel, workers: int) -> bool:
     try:
         routes: RouteTable = (
-            await ControlServiceStub(channel).ListRoutes(ListRoutesRequest(), timeout=2)
+            await ControlServiceStub(channel).ListRoutes(ListRoutesRequest(), timeout=10)
         ).routes
     except grpc.aio.AioRpcError:
         return False
@@ -130,7 +146,7 @@ async def test_the_end_of_up_leaves_no_process_behind(tmp_path: Path, number: si
         mesh.up.send_signal(number)
         status = await asyncio.to_thread(mesh.up.wait, 40)
         assert status == (-signal.SIGKILL if number is signal.SIGKILL else 0)
-        _, alive = await asyncio.to_thread(psutil.wait_procs, processes, 5)
+        _, alive = await asyncio.to_thread(psutil.wait_procs, processes, 60)
         assert not alive
 
 
@@ -141,7 +157,7 @@ async def test_a_second_mesh_on_the_same_port_is_refused_with_a_sentence(mesh: R
         env=dict(mesh.environment),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert second.returncode != 0

@@ -145,19 +145,19 @@ def check(call: Any) -> None:
 
 
 def generate(channel: grpc.Channel, request: GenerateRequest) -> None:
-    check(InferenceServiceStub(channel).Generate(request, timeout=30))
+    check(InferenceServiceStub(channel).Generate(request, timeout=100))
 
 
 def embed(channel: grpc.Channel, request: EmbedRequest) -> None:
-    check(iter_unary(InferenceServiceStub(channel).Embed.future(request, timeout=30)))
+    check(iter_unary(InferenceServiceStub(channel).Embed.future(request, timeout=100)))
 
 
 def encode(channel: grpc.Channel, request: EncodeRequest) -> None:
-    check(iter_unary(TokenizerServiceStub(channel).Encode.future(request, timeout=30)))
+    check(iter_unary(TokenizerServiceStub(channel).Encode.future(request, timeout=100)))
 
 
 def garbage(channel: grpc.Channel, rpc: str, body: bytes) -> None:
-    check(channel.unary_stream(rpc)(body, timeout=30))
+    check(channel.unary_stream(rpc)(body, timeout=100))
 
 
 class iter_unary:  # noqa: N801 - it wraps a call so that `check` can read it as a stream of one

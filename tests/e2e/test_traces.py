@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import grpc
 from trunkline.inference.v1.inference_pb2 import EmbedRequest, GenerateRequest
@@ -14,6 +16,7 @@ from trunkline.monitor.v1.monitor_pb2_grpc import MonitorServiceStub
 from services.kit.channel import Channels
 from services.kit.telemetry import Telemetry, TelemetrySettings
 from tests.e2e.harness import RunningMesh
+from tests.eventually import eventually
 
 INFERENCE = "trunkline.inference.v1.InferenceService"
 WORKER = "trunkline.worker.v1.WorkerService"
@@ -28,11 +31,17 @@ class Trace:
         self.metadata = (("traceparent", f"00-{self.trace_id}-{secrets.token_hex(8)}-01"),)
 
     async def paths(self, channel: grpc.aio.Channel, wanted: set[str]) -> dict[str, Span]:
-        """Return the spans by their path of `service:name:kind`s, once all `wanted` are there."""
+        """Return the spans by their path of `service:name:kind`s, once all `wanted` are there.
+
+        Raises TimeoutError when they do not come: spans are sent once, and a late send is dropped.
+        """
         found: dict[str, Span] = {}
-        async with asyncio.timeout(60):
-            while not wanted <= found.keys():
-                found = self._by_path(await _get_trace(channel, self.trace_id))
+
+        async def complete() -> bool:
+            found.update(self._by_path(await _get_trace(channel, self.trace_id)))
+            return wanted <= found.keys()
+
+        await eventually(complete, within=15)
         return found
 
     def _by_path(self, trace: GetTraceResponse) -> dict[str, Span]:
@@ -55,8 +64,17 @@ async def _get_trace(channel: grpc.aio.Channel, trace_id: str) -> GetTraceRespon
         return GetTraceResponse()
 
 
+async def patiently(once: Callable[[], Awaitable[None]]) -> None:
+    """Do `once` until its spans have come, a few times at most."""
+    async with asyncio.timeout(100):
+        while True:
+            with suppress(TimeoutError):
+                return await once()
+
+
 ENVOY = "envoy:ingress:server > envoy:router front egress:client"
 FRONT_GENERATE = f"{ENVOY} > front:{INFERENCE}/Generate:server"
+BATCH = "inference_worker:batch.execute:internal"
 FRONT_EMBED = f"{ENVOY} > front:{INFERENCE}/Embed:server"
 
 
@@ -68,6 +86,10 @@ def below(parent: str, *spans: str) -> set[str]:
 async def test_one_tree_shows_a_generate_from_the_client_to_the_engine(
     mesh: RunningMesh, operator_channel: grpc.aio.Channel
 ) -> None:
+    await patiently(lambda: _shows_a_generate(mesh, operator_channel))
+
+
+async def _shows_a_generate(mesh: RunningMesh, operator_channel: grpc.aio.Channel) -> None:
     with Telemetry.start("client", TelemetrySettings(monitor=mesh.monitor)) as telemetry:
         async with Channels(telemetry) as channels:
             request = GenerateRequest(model="smollm2-135m-instruct", prompt="The sea is", max_tokens=3)
@@ -87,6 +109,10 @@ async def test_one_tree_shows_a_generate_from_the_client_to_the_engine(
 async def test_an_embed_in_a_batch_links_to_the_batch_and_the_batch_to_it(
     channel: grpc.aio.Channel, operator_channel: grpc.aio.Channel
 ) -> None:
+    await patiently(lambda: _links(channel, operator_channel))
+
+
+async def _links(channel: grpc.aio.Channel, operator_channel: grpc.aio.Channel) -> None:
     trace, other = Trace(), Trace()
     stub = InferenceServiceStub(channel)
     await asyncio.gather(
@@ -98,7 +124,7 @@ async def test_an_embed_in_a_batch_links_to_the_batch_and_the_batch_to_it(
     worker = f"{FRONT_EMBED} > front:{WORKER}/Embed:client > inference_worker:{WORKER}/Embed:server"
     wait = f"{worker} > inference_worker:batch.wait:internal"
     own = (await trace.paths(operator_channel, {wait}))[wait]
-    batch = await _get_trace(operator_channel, own.links[0].trace_id)
-    (execute,) = (span for span in batch.spans if span.name == "batch.execute")
+    batch = Trace(own.links[0].trace_id)
+    execute = (await batch.paths(operator_channel, {BATCH}))[BATCH]
     assert execute.span_id == own.links[0].span_id
     assert trace.trace_id in {link.trace_id for link in execute.links}

@@ -27,7 +27,7 @@ from services.monitor.monitor import Monitor
 from services.monitor.settings import MonitorSettings
 from tests.unit.monitor.clock import ManualClock
 
-LIMIT_S = 15.0
+LIMIT_S = 60.0
 
 
 @dataclass

@@ -145,7 +145,7 @@ class Gate:
         def held(tokenizer: HuggingFaceTokenizer, items: list[str], **options: bool) -> object:
             self.batches.append(list(items))
             self.entered.set()
-            assert self.opened.wait(20)
+            assert self.opened.wait(100)
             return encode(tokenizer, items, **options)
 
         monkeypatch.setattr(HuggingFaceTokenizer, "encode", held)
@@ -157,7 +157,7 @@ async def test_concurrent_calls_travel_together_and_cancelled_ones_not_at_all(
     gate = Gate(monkeypatch)
     async with serving(preload=[CHAT, EMBEDDER]) as running:
         first = running.stub.Encode(ask(CHAT, "first"))
-        assert await asyncio.to_thread(gate.entered.wait, 10)
+        assert await asyncio.to_thread(gate.entered.wait, 60)
         waiting = [running.stub.Encode(ask(CHAT, f"call {number}")) for number in range(5)]
         counting = running.stub.CountTokens(
             pb.CountTokensRequest(model=CHAT, inputs=[pb.EncodeInput(text="count")])
@@ -185,10 +185,10 @@ async def test_a_full_queue_says_when_to_come_back(monkeypatch: pytest.MonkeyPat
     gate = Gate(monkeypatch)
     async with serving(preload=[CHAT, EMBEDDER], limits=QueueLimits(calls=1)) as running:
         first = running.stub.Encode(ask(CHAT, "first"))
-        assert await asyncio.to_thread(gate.entered.wait, 10)
+        assert await asyncio.to_thread(gate.entered.wait, 60)
         others = [running.stub.Encode(ask(CHAT, f"call {number}")) for number in range(3)]
         refusals = [asyncio.ensure_future(refusal(each)) for each in others]
-        done, pending = await asyncio.wait(refusals, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        done, pending = await asyncio.wait(refusals, timeout=60, return_when=asyncio.FIRST_COMPLETED)
         refused = done.pop().result()
         gate.opened.set()
         await first
@@ -204,7 +204,7 @@ async def test_an_expired_call_is_dropped_and_its_deadline_said(monkeypatch: pyt
     gate = Gate(monkeypatch)
     async with serving(preload=[CHAT]) as running:
         first = running.stub.Encode(ask(CHAT, "first"))
-        assert await asyncio.to_thread(gate.entered.wait, 10)
+        assert await asyncio.to_thread(gate.entered.wait, 60)
         refused = await refusal(running.stub.Encode(ask(CHAT, "late"), timeout=0.1))
         gate.opened.set()
         await first
