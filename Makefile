@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 PROTOS := $(shell find protos -name '*.proto')
 BUF := .ci/node_modules/.bin/buf
 
-.PHONY: install demo up down test soak bench lint format protos breaking examples clean help
+.PHONY: install demo up down test soak bench precision lint format protos breaking examples clean help
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s ':'
@@ -29,6 +29,9 @@ soak: .venv/tools examples ## Runs the long forms: full counts, kills, hours.
 
 bench: .venv/tools ## Runs the comparisons in benchmarks/.
 	$(BIN)/python -m benchmarks.serving
+
+precision: .venv/tools ## Compares the precisions of the default model with float32.
+	$(BIN)/python -m benchmarks.precision --into benchmarks/precision.md
 
 lint: .venv/tools $(BUF) breaking ## Checks style, types, imports and protos.
 	$(BIN)/ruff format --check .
