@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,7 @@ CPU = "cpu"
 _CGROUP = Path("/sys/fs/cgroup")
 _QUERY = ("--query-gpu=index,uuid,name,memory.total,memory.free", "--format=csv,noheader,nounits")
 _MIB = 1 << 20
+_BFLOAT16 = frozenset({"amx_bf16", "avx512_bf16"})
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Device:
     """How many threads may run on it at once, where a container says so; 0 where nothing does."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """What its engine's environment must say for the engine to see this device and no other."""
+    bfloat16: bool = False
+    """Whether it multiplies in bfloat16, and does not only store it."""
 
 
 class DeviceInventory(Protocol):
@@ -73,7 +77,8 @@ class HostInventory:
         if limit := _number(self._cgroup / "memory.max"):
             total = min(total, limit)
             free = min(free, max(0, limit - self._held()))
-        return Device(CPU, f"{_processor()}, {_cores()} cores", total, free, self._quota())
+        described = f"{_processor('model name') or 'processor'}, {_cores()} cores"
+        return Device(CPU, described, total, free, self._quota(), bfloat16=_computes_bfloat16())
 
     def _quota(self) -> int:
         """Return how many cores' time the container may use, 0 for all: its `cpu.max` is time and period."""
@@ -103,7 +108,7 @@ def parse_gpus(table: str) -> tuple[Device, ...]:
         index, uuid, name, total, free = fields
         visible = {"CUDA_VISIBLE_DEVICES": uuid}
         memory = (int(total) * _MIB, int(free) * _MIB)
-        devices.append(Device(f"cuda:{index}", name, *memory, environment=visible))
+        devices.append(Device(f"cuda:{index}", name, *memory, environment=visible, bfloat16=True))
     return tuple(devices)
 
 
@@ -116,13 +121,18 @@ def _number(path: Path) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _processor() -> str:
+@cache
+def _processor(what: str) -> str:
+    """Return what the kernel says of the first processor, "" where it says nothing."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return "processor"
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "processor")
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(what)), "")
+
+
+def _computes_bfloat16() -> bool:
+    return not _BFLOAT16.isdisjoint(_processor("flags").split())
 
 
 def _cores() -> int:

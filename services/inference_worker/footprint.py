@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import math
-import struct
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_ELEMENT_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
-_WORKSPACE_BYTES = 256 << 20  # what a step's activations and logits and an engine's own libraries take
-_HEADER_LIMIT_BYTES = 100 << 20  # as the safetensors library has it
+from services.inference_worker.engine.checkpoint import SafetensorsCheckpoint
+from services.inference_worker.ways import Way
+from services.store.gguf_metadata import read_metadata, read_tensors
+from services.store.gguf_tokenizer import gguf_file
+from services.store.sources import SourceError
+
+BLOCK_TOKENS = 16
+"""The cache is handed out in blocks of this many tokens."""
+
+_TORCH_BYTES = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
+# Of a matrix of the native runner: int8 has a 32-bit scale for 64 numbers, q4 two 16-bit ones for 32.
+_NATIVE_BYTES = {"bfloat16": 2.0, "int8": 1 + 4 / 64, "q4": 0.5 + 4 / 32}
+_VECTOR_BYTES = 4
+_NATIVE_CACHE_BYTES = 2
+# What a step's activations and logits and an engine's own libraries take: torch's alone are most of it.
+_WORKSPACE_BYTES = {"native": 96 << 20, "torch": 256 << 20}
+_GGUF = {
+    "num_hidden_layers": "block_count",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+    "head_dim": "attention.key_length",
+    "hidden_size": "embedding_length",
+    "max_position_embeddings": "context_length",
+}
 
 
 @dataclass(frozen=True)
@@ -23,46 +43,70 @@ class Footprint:
     """Keys and values of one token; 0 for an encoder."""
     context_length: int
     """The most tokens that it takes, as its configuration says; 0 where that says nothing."""
-    workspace_bytes: int = _WORKSPACE_BYTES
+    workspace_bytes: int = _WORKSPACE_BYTES["torch"]
 
     def needed(self, cache_tokens: int) -> int:
         """Return the bytes that it takes with a cache of this many tokens."""
         return self.weight_bytes + self.workspace_bytes + cache_tokens * self.cache_token_bytes
 
 
-def measure(folder: Path, dtype: str, *, generates: bool) -> Footprint:
-    """Return the footprint of the safetensors in `folder`, loaded as `dtype`.
+@dataclass(frozen=True)
+class Header:
+    """What the headers of a model's files tell: shapes of tensors, and Hugging Face's configuration."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    config: Mapping[str, Any]
+
+
+def read_header(folder: Path) -> Header:
+    """Return the header of the safetensors or the GGUF file in `folder`.
 
     Raises ValueError for files that are not what they should be.
     """
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
+    if any(folder.glob("*.safetensors")):
+        checkpoint = SafetensorsCheckpoint(folder)
+        shapes = tuple(checkpoint.shape(name) for name in checkpoint.names())
+        return Header(shapes, checkpoint.config.get("text_config", checkpoint.config))
+    if not any(folder.glob("*.gguf")):
         raise ValueError(f"there is no .safetensors file in {folder}")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config = config.get("text_config", config)
-    element = _ELEMENT_BYTES[dtype]
+    try:
+        file = gguf_file(folder)
+        fields, tensors = read_metadata(file), read_tensors(file)
+    except SourceError as error:
+        raise ValueError(str(error)) from error
+    kind = fields.get("general.architecture")
+    config = {ours: fields.get(f"{kind}.{theirs}") for ours, theirs in _GGUF.items()}
+    return Header(tuple(tensor.shape for tensor in tensors.values()), config)
+
+
+def measure(header: Header, way: Way, *, generates: bool) -> Footprint:
+    """Return the footprint of a model that is run in this way."""
+    native = way.runner == "native"
+    element = _NATIVE_CACHE_BYTES if native else _TORCH_BYTES[way.precision]
     return Footprint(
-        weight_bytes=sum(map(_elements, files)) * element,
-        cache_token_bytes=_cache_elements(config) * element if generates else 0,
-        context_length=_first(config, "max_position_embeddings", "n_positions", "n_ctx"),
+        weight_bytes=_native(header.shapes, way.precision)
+        if native
+        else _torch(header.shapes, way.precision),
+        cache_token_bytes=int(_cache_elements(header.config) * element) if generates else 0,
+        context_length=_first(header.config, "max_position_embeddings", "n_positions", "n_ctx"),
+        workspace_bytes=_WORKSPACE_BYTES[way.runner],
     )
 
 
-def _elements(path: Path) -> int:
-    """Return how many numbers a safetensors file holds; it begins with a length and a JSON header."""
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
-        if not 0 < length <= _HEADER_LIMIT_BYTES:
-            raise ValueError(f"{path.name} is no safetensors file")
-        header = file.read(length)
-    try:
-        tensors = {name: tensor for name, tensor in json.loads(header).items() if name != "__metadata__"}
-        return sum(math.prod(tensor["shape"]) for tensor in tensors.values())
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"the header of {path.name} is not that of a safetensors file") from error
+def _torch(shapes: Iterable[tuple[int, ...]], precision: str) -> int:
+    return int(sum(map(math.prod, shapes)) * _TORCH_BYTES[precision])
 
 
-def _cache_elements(config: dict[str, Any]) -> int:
+def _native(shapes: Iterable[tuple[int, ...]], precision: str) -> int:
+    return int(
+        sum(
+            math.prod(shape) * (_NATIVE_BYTES[precision] if len(shape) > 1 else _VECTOR_BYTES)
+            for shape in shapes
+        )
+    )
+
+
+def _cache_elements(config: Mapping[str, Any]) -> int:
     """Return how many numbers the keys and values of one token are."""
     heads = _first(config, "num_attention_heads", "n_head")
     kept = _first(config, "num_key_value_heads") or heads
@@ -70,5 +114,5 @@ def _cache_elements(config: dict[str, Any]) -> int:
     return 2 * _first(config, "num_hidden_layers", "n_layer") * kept * size
 
 
-def _first(config: dict[str, Any], *names: str) -> int:
+def _first(config: Mapping[str, Any], *names: str) -> int:
     return next((int(config[name]) for name in names if isinstance(config.get(name), int)), 0)

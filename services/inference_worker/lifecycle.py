@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from services.inference_worker.changes import Changes
 from services.inference_worker.engine_process import EngineListener
 from services.inference_worker.engines import Engines
+from services.inference_worker.footprint import Footprint
 from services.inference_worker.model import Model, ModelState
-from services.inference_worker.placement import Room, place
+from services.inference_worker.placement import LEAST_CACHE_TOKENS, Room, place
 from services.inference_worker.preparation import Preparation
 from services.inference_worker.wire import Limits, Loaded
 from services.kit.errors import FailedPrecondition, Internal, Reason, TrunklineError, Unavailable
@@ -22,6 +23,8 @@ _LOG = logging.getLogger(__name__)
 
 LOAD_TRIES = 3
 """An engine that ends this often while it loads a model ends because of it."""
+_SPARE = 10
+"""Where the cache takes what memory leaves, the tenth part of a device is left to others."""
 
 
 class Lifecycle:
@@ -114,11 +117,21 @@ class Lifecycle:
                 model.progress, model.message = fraction, sentence
                 self._changes.figures()
 
-        model.prepared = await self._preparation.prepare(model.spec, progress)
+        fetched = await self._preparation.fetch(model.spec, progress)
         await self._engines.observe()
-        pinned = device or model.spec.device
-        model.placement = place(model.prepared.footprint, self._limits.cache_tokens, self._rooms(), pinned)
+        devices = self._engines.devices
+        footprints = {name: self._preparation.footprint(fetched, each) for name, each in devices.items()}
+        self._place(model, footprints, device or model.spec.device)
+        prepared = await self._preparation.prepare(fetched, devices[model.device], progress)
+        model.prepared, model.dtype = prepared, prepared.way.precision
+        # Once more, now that the weights have been measured: the cache gets what they leave.
+        self._place(model, {model.device: prepared.footprint}, model.device)
         await self._load(model)
+
+    def _place(self, model: Model, footprints: Mapping[str, Footprint], pinned: str) -> None:
+        model.placement = None  # what it was promised is free for itself
+        tokens = self._limits.cache_tokens or self._limits.running * _longest(footprints)
+        model.placement = place(footprints, tokens, self._rooms(), pinned)
 
     async def _load(self, model: Model) -> None:
         model.tell(ModelState.LOADING, "its weights go onto the device")
@@ -149,6 +162,11 @@ class Lifecycle:
             here = [model for model in self._others() if model.device == device.name]
             promised = sum(model.memory_bytes for model in here)
             coming = sum(model.memory_bytes for model in here if model.loaded is None)
-            free = min(device.total_bytes - promised, device.free_bytes - coming)
+            spare = 0 if self._limits.cache_tokens else device.total_bytes // _SPARE
+            free = min(device.total_bytes - promised, device.free_bytes - coming) - spare
             rooms.append(Room(device.name, max(0, free)))
         return rooms
+
+
+def _longest(footprints: Mapping[str, Footprint]) -> int:
+    return max(each.context_length for each in footprints.values()) or LEAST_CACHE_TOKENS

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from msgspec.structs import replace
+
 from services.inference_worker.placement import Placement
 from services.inference_worker.preparation import Prepared
 from services.inference_worker.wire import Limits, Load, Loaded, LoadModel
@@ -72,10 +74,10 @@ class Model:
         self.tell(ModelState.FAILED, message)
 
     def become_ready(self, loaded: Loaded) -> None:
-        """Move on to READY."""
+        """Move on to READY; its message says how it is run."""
         self.loaded = loaded
         self.load = Load(cache_tokens=loaded.cache_tokens, free_cache_tokens=loaded.cache_tokens)
-        self.tell(ModelState.READY, progress=1.0)
+        self.tell(ModelState.READY, str(self.prepared.way) if self.prepared else "", progress=1.0)
         self.ready_since = datetime.now(UTC)
 
     def command(self, limits: Limits) -> LoadModel:
@@ -88,10 +90,5 @@ class Model:
             task=self.spec.task.value,
             dtype=self.dtype,
             end_token_ids=self.prepared.end_token_ids,
-            limits=Limits(
-                running=limits.running,
-                cache_tokens=self.placement.cache_tokens or limits.cache_tokens,
-                prefill_tokens=limits.prefill_tokens,
-                batch_tokens=limits.batch_tokens,
-            ),
+            limits=replace(limits, cache_tokens=self.placement.cache_tokens),
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.inference_worker.devices import CPU
-from services.inference_worker.footprint import Footprint
+from services.inference_worker.footprint import BLOCK_TOKENS, Footprint
 from services.kit.errors import NotFound, Reason, ResourceExhausted
 
 LEAST_CACHE_TOKENS = 2_048
@@ -30,22 +30,26 @@ class Placement:
     needed_bytes: int
 
 
-def place(footprint: Footprint, cache_tokens: int, rooms: Sequence[Room], pinned: str = "") -> Placement:
+def place(
+    footprints: Mapping[str, Footprint], cache_tokens: int, rooms: Sequence[Room], pinned: str = ""
+) -> Placement:
     """Return the best place: GPUs first, more room before less, and all of the cache before a part of it.
 
-    `pinned` names the only device to look at. Raises NotFound (DEVICE_NOT_FOUND) where it is not there, and
-    ResourceExhausted (DEVICE_MEMORY_EXHAUSTED) with the arithmetic where the model fits nowhere.
+    `footprints` has what the model takes on each device; the cache is a whole number of blocks of at most
+    `cache_tokens` tokens in all. `pinned` names the only device to look at. Raises NotFound
+    (DEVICE_NOT_FOUND) where it is not there, and ResourceExhausted (DEVICE_MEMORY_EXHAUSTED) with the
+    arithmetic where the model fits nowhere.
     """
     candidates = sorted(_candidates(rooms, pinned), key=lambda room: (room.device == CPU, -room.free_bytes))
-    if not footprint.cache_token_bytes:
-        cache_tokens = 0
-    least = min(cache_tokens, LEAST_CACHE_TOKENS, footprint.context_length or cache_tokens)
-    for wanted in dict.fromkeys((cache_tokens, least)):
+    for least in (False, True):
         for room in candidates:
+            footprint = footprints[room.device]
+            wanted = _least(footprint, cache_tokens) if least else _most(footprint, cache_tokens)
             if footprint.needed(wanted) <= room.free_bytes:
                 tokens = _affordable(footprint, cache_tokens, room)
                 return Placement(room.device, tokens, footprint.needed(tokens))
-    raise _exhausted(footprint, least, max(candidates, key=lambda room: room.free_bytes))
+    room = max(candidates, key=lambda room: room.free_bytes)
+    raise _exhausted(footprints[room.device], _least(footprints[room.device], cache_tokens), room)
 
 
 def _candidates(rooms: Sequence[Room], pinned: str) -> list[Room]:
@@ -60,10 +64,25 @@ def _candidates(rooms: Sequence[Room], pinned: str) -> list[Room]:
     return found
 
 
+def _most(footprint: Footprint, cache_tokens: int) -> int:
+    return _blocks(cache_tokens) if footprint.cache_token_bytes else 0
+
+
+def _least(footprint: Footprint, cache_tokens: int) -> int:
+    longest = -(-footprint.context_length // BLOCK_TOKENS) * BLOCK_TOKENS
+    return min(_most(footprint, cache_tokens), LEAST_CACHE_TOKENS, longest or cache_tokens)
+
+
 def _affordable(footprint: Footprint, cache_tokens: int, room: Room) -> int:
     if not footprint.cache_token_bytes:
         return 0
-    return min(cache_tokens, (room.free_bytes - footprint.needed(0)) // footprint.cache_token_bytes)
+    left = room.free_bytes - footprint.needed(0)
+    return min(_most(footprint, cache_tokens), _blocks(left // footprint.cache_token_bytes))
+
+
+def _blocks(tokens: int) -> int:
+    """Return the tokens of as many whole blocks."""
+    return tokens // BLOCK_TOKENS * BLOCK_TOKENS
 
 
 def _exhausted(footprint: Footprint, cache_tokens: int, room: Room) -> ResourceExhausted:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 from asyncio import AbstractEventLoop, Future, get_running_loop
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from services.inference_worker.footprint import Footprint, measure
+from services.inference_worker.converter import Grown, NotAdapted
+from services.inference_worker.devices import Device
+from services.inference_worker.footprint import Footprint, Header, measure, read_header
+from services.inference_worker.native import Native
+from services.inference_worker.ways import Way, choose
 from services.kit.errors import FailedPrecondition, Reason
 from services.store.sources import Progress
 from services.store.spec import Format, ModelSpec, Task
@@ -25,75 +29,159 @@ _LOG = logging.getLogger(__name__)
 CONVERSION = "weights-1"
 """The name of converted weights; raise its number when the conversion changes."""
 
-Convert = Callable[[Path, Path, str], None]
-"""Fills the second folder with safetensors of the dtype from the GGUF file in the first; blocks."""
+
+class Work(Protocol):
+    """What makes weights, as `Converter` does; both block their thread."""
+
+    def convert(self, source: Path, into: Path, dtype: str, grown: Grown) -> None:
+        """Fill a folder with safetensors of a GGUF file."""
+
+    def pack(self, source: Path, into: Path, precision: str, task: str, grown: Grown) -> None:
+        """Fill a folder with what the native runner maps; raises NotAdapted."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A model whose files are here, as their makers left them."""
+
+    spec: ModelSpec
+    folder: Path
+    header: Header
+    tokenizer_digest: str
+    end_token_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A model whose files are ready for an engine."""
 
-    spec: ModelSpec
-    dtype: str
     folder: Path
+    way: Way
     tokenizer_digest: str
     end_token_ids: tuple[int, ...]
     footprint: Footprint
 
 
 class Preparation:
-    """Fetches, converts and measures; `dtype` ("": none) goes before the catalogue's."""
+    """Fetches, measures, and packs or converts. `dtype` ("": none) goes before the catalogue's.
 
-    def __init__(self, store: Store, convert: Convert, dtype: str = "") -> None:
+    `native` is None where models on the processor are torch's.
+    """
+
+    def __init__(self, store: Store, work: Work, dtype: str = "", native: Native | None = None) -> None:
         self._store = store
-        self._convert = convert
+        self._work = work
         self._dtype = dtype
+        self._native = native
 
     def dtype(self, spec: ModelSpec) -> str:
-        """Return the type in which a model's weights will be."""
+        """Return the precision that is asked for; "auto" leaves it to the device."""
         return self._dtype or spec.dtype
 
-    async def prepare(self, spec: ModelSpec, progress: Progress) -> Prepared:
+    def way(self, spec: ModelSpec, device: Device, *, adapted: bool = True) -> Way:
+        """Return how a model is run on a device; whether an adapter knows it may turn out later."""
+        instructions = self._native.instructions if self._native else ""
+        return choose(self.dtype(spec), spec.task, device, instructions, adapted=adapted)
+
+    def footprint(self, fetched: Fetched, device: Device) -> Footprint:
+        """Return what a model would take on a device."""
+        generates = fetched.spec.task is Task.GENERATE
+        return measure(fetched.header, self.way(fetched.spec, device), generates=generates)
+
+    async def fetch(self, spec: ModelSpec, progress: Progress) -> Fetched:
         """Return the model's files; may take minutes. `progress` is called in the event loop.
 
         Raises FailedPrecondition (MODEL_SOURCE_INVALID, MODEL_LOAD_FAILED).
         """
-        loop = get_running_loop()
+        return await _in_thread(lambda told: self._fetched(spec, told), progress, f"fetch {spec.name}")
 
-        def told(fraction: float, sentence: str) -> None:
-            loop.call_soon_threadsafe(progress, fraction, sentence)
+    async def prepare(self, fetched: Fetched, device: Device, progress: Progress) -> Prepared:
+        """Return the model in a form that the device's engine reads; may take minutes the first time.
 
-        return await _in_thread(loop, lambda: self._prepared(spec, told), f"prepare {spec.name}")
+        Raises FailedPrecondition (MODEL_LOAD_FAILED).
+        """
+        name = f"prepare {fetched.spec.name}"
+        return await _in_thread(lambda told: self._prepared(fetched, device, told), progress, name)
 
-    def _prepared(self, spec: ModelSpec, progress: Progress) -> Prepared:
+    def _fetched(self, spec: ModelSpec, progress: Progress) -> Fetched:
         tokenizer = self._store.tokenizer(spec, progress)
         folder = self._store.fetch(spec, progress)
-        dtype = self.dtype(spec)
-        try:
-            if spec.weights is Format.GGUF:
-                folder = self._store.prepared(
-                    spec, f"{CONVERSION}-{dtype}", self._conversion(dtype, progress), progress
-                )
-            footprint = measure(folder, dtype, generates=spec.task is Task.GENERATE)
-        except (ValueError, KeyError, OSError) as error:
-            _LOG.warning("the files of %s cannot be used", spec.name, exc_info=True)
-            raise FailedPrecondition(
-                Reason.MODEL_LOAD_FAILED,
-                f"The files of {spec.name} cannot be used: {error}",
-                metadata={"model": spec.name},
-            ) from error
-        return Prepared(spec, dtype, folder, tokenizer.digest, tokenizer.end_token_ids, footprint)
+        with _refusing(spec):
+            return Fetched(spec, folder, read_header(folder), tokenizer.digest, tokenizer.end_token_ids)
 
-    def _conversion(self, dtype: str, progress: Progress) -> Callable[[Path, Path], None]:
-        def convert(source: Path, into: Path) -> None:
-            progress(0.0, f"converting the weights to {dtype}, once")
-            self._convert(source, into, dtype)
+    def _prepared(self, fetched: Fetched, device: Device, progress: Progress) -> Prepared:
+        spec, folder = fetched.spec, fetched.folder
+        way = self.way(spec, device)
+        with _refusing(spec):
+            if way.runner == "native":
+                try:
+                    folder = self._packed(fetched, way, progress)
+                except NotAdapted:
+                    way = self.way(spec, device, adapted=False)
+                    _LOG.info("%s is none of the native runner's architectures: %s", spec.name, way)
+            if way.runner == "torch" and spec.weights is Format.GGUF:
+                folder = self._converted(fetched, way, progress)
+        footprint = measure(fetched.header, way, generates=spec.task is Task.GENERATE)
+        if way.runner == "native":
+            footprint = replace(footprint, weight_bytes=_size(folder))
+        return Prepared(folder, way, fetched.tokenizer_digest, fetched.end_token_ids, footprint)
 
-        return convert
+    def _packed(self, fetched: Fetched, way: Way, progress: Progress) -> Path:
+        spec, version = fetched.spec, self._native.version if self._native else 0
+        grown = _growth(fetched, way, progress, f"packing the weights as {way.precision}, once")
+        return self._store.prepared(
+            spec,
+            f"packed-{version}-{way.precision}",
+            lambda source, into: self._work.pack(source, into, way.precision, spec.task.value, grown),
+            progress,
+        )
+
+    def _converted(self, fetched: Fetched, way: Way, progress: Progress) -> Path:
+        grown = _growth(fetched, way, progress, f"converting the weights to {way.precision}, once")
+        return self._store.prepared(
+            fetched.spec,
+            f"{CONVERSION}-{way.precision}",
+            lambda source, into: self._work.convert(source, into, way.precision, grown),
+            progress,
+        )
 
 
-async def _in_thread(loop: AbstractEventLoop, work: Callable[[], T], name: str) -> T:
+def _growth(fetched: Fetched, way: Way, progress: Progress, sentence: str) -> Grown:
+    """Return what tells `progress` how much of the weights is there."""
+    expected = max(1, measure(fetched.header, way, generates=False).weight_bytes)
+    return lambda size: progress(min(size / expected, 0.99), sentence)
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
+
+
+@contextmanager
+def _refusing(spec: ModelSpec) -> Iterator[None]:
+    """Turn what is wrong with a model's files into the refusal that callers see."""
+    try:
+        yield
+    except (ValueError, KeyError, OSError) as error:
+        _LOG.warning("the files of %s cannot be used", spec.name, exc_info=True)
+        raise FailedPrecondition(
+            Reason.MODEL_LOAD_FAILED,
+            f"The files of {spec.name} cannot be used: {error}",
+            metadata={"model": spec.name},
+        ) from error
+
+
+async def _in_thread(work: Callable[[Progress], T], progress: Progress, name: str) -> T:
     """Return what `work` does on a thread that does not keep the process alive, as asyncio's own would."""
+    loop = get_running_loop()
+
+    def told(fraction: float, sentence: str) -> None:
+        with suppress(RuntimeError):  # the loop has closed, and nobody listens
+            loop.call_soon_threadsafe(progress, fraction, sentence)
+
+    return await _settled(loop, lambda: work(told), name)
+
+
+async def _settled(loop: AbstractEventLoop, work: Callable[[], T], name: str) -> T:
     done: Future[T] = loop.create_future()
 
     def settle(set_it: Callable[[], None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from services.inference_worker.footprint import BLOCK_TOKENS
 from services.inference_worker.wire import Limits
 from services.kit.mesh import entry
 from services.kit.settings import setting
@@ -18,16 +19,25 @@ class WorkerSettings:
 
     listen: str = setting(entry("inference_worker").address, "The address to listen on.")
     store: StoreSettings = field(default_factory=StoreSettings)
-    dtype: str = setting(
-        "", "The type of all weights: bfloat16, float16, float32. Empty: as the catalogue says."
-    )
+    dtype: str = setting("", f"How all weights are held: {', '.join(DTYPES)}. Empty: as the catalogue says.")
     max_sequences: int = setting(32, "Sequences that one model works on at once.", unit="sequences")
     max_queue: int = setting(256, "Requests that wait for one model; more are refused.", unit="requests")
     cache_tokens: int = setting(
-        32_768, "Tokens of keys and values that one model keeps; less where memory is short.", unit="tokens"
+        65_536,
+        "Tokens of keys and values that one model keeps, prefixes of earlier requests included; less where "
+        "memory is short. 0: as many as its sequences can have, within nine tenths of the memory.",
+        unit="tokens",
     )
     prefill_tokens: int = setting(
-        256, "Prompt tokens read in one step, beside the running streams' next tokens.", unit="tokens"
+        512,
+        "The most prompt tokens read in one step, beside the running streams' next tokens.",
+        unit="tokens",
+    )
+    step_ms: float = setting(
+        10.0,
+        "How long a step may always take while streams wait for their next tokens; prompts are read in what "
+        "those leave of it. A larger model's steps take longer.",
+        unit="milliseconds",
     )
     batch_tokens: int = setting(1_024, "Tokens of one batch of an encoder, with padding.", unit="tokens")
     engine_threads: int = setting(0, "Threads of an engine on the CPU. 0: one a core.", unit="threads")
@@ -37,10 +47,13 @@ class WorkerSettings:
     def __post_init__(self) -> None:
         if self.dtype and self.dtype not in DTYPES:
             raise ValueError(f"TRUNKLINE_DTYPE must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
-        positive = ("max_sequences", "max_queue", "cache_tokens", "prefill_tokens", "batch_tokens")
-        for name in positive:
+        for name in ("max_sequences", "max_queue", "prefill_tokens", "batch_tokens", "step_ms"):
             if getattr(self, name) < 1:
                 raise ValueError(f"TRUNKLINE_{name.upper()} must be at least 1, not {getattr(self, name)}")
+        if 0 != self.cache_tokens < BLOCK_TOKENS:
+            raise ValueError(
+                f"TRUNKLINE_CACHE_TOKENS must be 0 or at least {BLOCK_TOKENS}, not {self.cache_tokens}"
+            )
         if self.engine_threads < 0 or self.drain_s < 0:
             raise ValueError("TRUNKLINE_ENGINE_THREADS and TRUNKLINE_DRAIN_S must not be negative")
 
@@ -51,5 +64,6 @@ class WorkerSettings:
             running=self.max_sequences,
             cache_tokens=self.cache_tokens,
             prefill_tokens=self.prefill_tokens,
+            step_ms=self.step_ms,
             batch_tokens=self.batch_tokens,
         )

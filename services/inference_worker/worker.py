@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
+from services.inference_worker import native
 from services.inference_worker.changes import Changes
 from services.inference_worker.converter import Converter
 from services.inference_worker.devices import DeviceInventory
@@ -56,7 +57,9 @@ class Worker:
         self.engines = Engines(inventory, settings.engine_threads)
         self.models = Models(
             catalogue=catalogue,
-            preparation=Preparation(Store(settings.store.cache), self._converter.convert, settings.dtype),
+            preparation=Preparation(
+                Store(settings.store.cache), self._converter, settings.dtype, native.find()
+            ),
             engines=self.engines,
             limits=settings.limits,
             changes=self._changes,

@@ -28,7 +28,10 @@ class Pooling(StrEnum):
     LAST = "last"
 
 
-DTYPES = ("bfloat16", "float16", "float32")
+AUTO = "auto"
+"""The precision that is fastest on a worker's device and whose answers hold there."""
+DTYPES = (AUTO, "bfloat16", "float16", "float32", "int8", "q4")
+"""How weights may be held: q4 keeps a GGUF file's blocks of four bits as they stand."""
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.inference_worker.footprint import Footprint
-from services.inference_worker.placement import Room, place
+from services.inference_worker.placement import Placement, Room
+from services.inference_worker.placement import place as place_by_device
 from services.kit.errors import NotFound, ResourceExhausted
 
 GENERATOR = Footprint(weight_bytes=1_000, cache_token_bytes=1, context_length=8_192, workspace_bytes=100)
 ENCODER = Footprint(weight_bytes=1_000, cache_token_bytes=0, context_length=512, workspace_bytes=100)
 ROOMS = [Room("cuda:0", 20_000), Room("cuda:1", 40_000), Room("cpu", 90_000)]
+
+
+def place(footprint: Footprint, cache_tokens: int, rooms: list[Room], pinned: str = "") -> Placement:
+    """Place a model that takes the same everywhere."""
+    return place_by_device({room.device: footprint for room in rooms}, cache_tokens, rooms, pinned)
 
 
 def test_gpus_go_before_the_processor_and_the_emptier_before_the_fuller():
@@ -36,7 +42,13 @@ def test_an_unknown_device_is_not_found():
 
 def test_where_memory_is_short_the_cache_is_smaller():
     placement = place(GENERATOR, 8_192, [Room("cpu", 1_100 + 3_000)])
-    assert (placement.cache_tokens, placement.needed_bytes) == (3_000, 4_100)
+    assert (placement.cache_tokens, placement.needed_bytes) == (2_992, 4_092), "whole blocks of 16 tokens"
+
+
+def test_what_a_model_takes_may_differ_from_device_to_device():
+    large = Footprint(weight_bytes=50_000, cache_token_bytes=1, context_length=8_192, workspace_bytes=100)
+    footprints = {"cuda:0": large, "cuda:1": large, "cpu": GENERATOR}
+    assert place_by_device(footprints, 8_192, ROOMS).device == "cpu"
 
 
 def test_what_does_not_fit_is_refused_with_the_arithmetic():
@@ -69,9 +81,10 @@ def test_no_device_is_promised_more_than_it_has(frees: list[int], weights: int, 
     try:
         placement = place(footprint, cache, rooms)
     except ResourceExhausted:
-        least = min(cache, 1_000) if token else 0
+        least = min(cache // 16 * 16, 1_008) if token else 0
         assert all(footprint.needed(least) > room.free_bytes for room in rooms)
     else:
         room = next(room for room in rooms if room.device == placement.device)
         assert placement.needed_bytes <= room.free_bytes
         assert placement.cache_tokens <= cache
+        assert placement.cache_tokens % 16 == 0

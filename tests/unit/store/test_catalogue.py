@@ -25,6 +25,7 @@ def test_the_built_in_catalogue_has_the_two_defaults_pinned_by_digest() -> None:
 
     assert (chat.task, chat.weights, chat.dtype) == (Task.GENERATE, Format.GGUF, "bfloat16")
     assert (embedder.task, embedder.pooling, embedder.normalize) == (Task.EMBED, Pooling.MEAN, True)
+    assert embedder.dtype == "auto"
     assert all(len(spec.sha256) == 64 and spec.licence for spec in catalogue)
     assert catalogue.names() == ("all-minilm-l6-v2", "smollm2-135m-instruct")
 
@@ -74,7 +75,10 @@ def test_what_is_not_there_is_not_found_by_name_or_by_version() -> None:
         (GOOD.replace("file:///models/mine", "hf://name"), "must look like hf://OWNER/NAME@REVISION"),
         (GOOD.replace("file:///models/mine", "file://models"), "must look like file:///ABSOLUTE/PATH"),
         (GOOD + 'sha256 = "abc"', "sha256 must be 64 lower-case hex digits"),
-        (GOOD + 'dtype = "int3"', "dtype must be one of bfloat16, float16, float32, not 'int3'"),
+        (
+            GOOD + 'dtype = "int3"',
+            "dtype must be one of auto, bfloat16, float16, float32, int8, q4, not 'int3'",
+        ),
         (GOOD + 'weights = "pickle"', "weights must be one of safetensors, gguf"),
         (GOOD + "normalize = 1", "normalize must be true or false, not 1"),
         (GOOD + "licence = 1", "licence must be a string, not 1"),
