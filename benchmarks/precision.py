@@ -224,7 +224,7 @@ def report(model: Model, scores: dict[str, Score], told: dict[str, list[list[int
             "",
             f"`python -m benchmarks.precision` (`make precision`), {made}",
             f"{MODEL}; {count * (WINDOW - 1):,} predicted tokens of prose ({PROSE}) in windows of {WINDOW}.",
-            "float32 is the torch runner, the others are the native one. KL: the mean divergence from float32,",
+            "float32 is the torch runner, the others are the native one. KL: mean divergence from float32,",
             "in nats.",
             "",
             f"| {head} |",
