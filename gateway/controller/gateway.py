@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.controller.addresses import Addresses, lookup
 from gateway.controller.admission import Admission, SetServing
 from gateway.controller.board import Board
 from gateway.controller.owners import Owners
@@ -21,6 +20,7 @@ from gateway.controller.state import StateFile
 from gateway.envoy.data_plane import DataPlane
 from gateway.envoy.places import Places
 from gateway.settings import GatewaySettings
+from services.kit.addresses import Addresses, lookup
 from services.kit.channel import Channels
 from services.kit.child import SupervisedChild
 from services.kit.mesh import entry

@@ -6,9 +6,9 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gateway.controller.addresses import lookup
 from gateway.envoy.places import Endpoint, Places, parse_endpoint
 from gateway.settings import GatewaySettings
+from services.kit.addresses import lookup
 from services.kit.audience import Audience, services
 from services.kit.mesh import entry, owner
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from gateway.controller.addresses import Addresses
 from gateway.controller.board import Board
 from gateway.controller.worker_client import WorkerClient, WorkerReport
 from gateway.following import Follower
+from services.kit.addresses import Addresses
 from services.kit.channel import Channels
 
 # A worker reports once a second; one that is silent for longer is frozen, whatever its connection says.

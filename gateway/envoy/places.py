@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from services.kit.addresses import join, split
+
 
 @dataclass(frozen=True, order=True)
 class Endpoint:
@@ -23,7 +25,7 @@ class Endpoint:
     @property
     def address(self) -> str:
         """`host:port`, with brackets around an IPv6 address."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return join(self.host, self.port)
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,4 @@ def parse_endpoint(address: str) -> Endpoint:
 
     Raises ValueError with half a sentence.
     """
-    bare = address.split("://", 1)[-1].strip("/")
-    host, colon, port = bare.rpartition(":")
-    if not colon or not port.isdigit() or not host:
-        raise ValueError(f"{address!r} is not host:port")
-    return Endpoint(host.removeprefix("[").removesuffix("]"), int(port))
+    return Endpoint(*split(address))

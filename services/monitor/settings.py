@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from services.kit.addresses import split
 from services.kit.mesh import MONITOR_HTTP_PORT, entry, owner
 from services.kit.settings import setting
 from services.kit.telemetry import TelemetrySettings
@@ -37,3 +38,14 @@ class MonitorSettings:
             raise ValueError("TRUNKLINE_MONITOR_SERIES, _TRACES and _TRACE_BYTES must be above 0")
         if not self.metrics_http.rpartition(":")[2].isdigit():
             raise ValueError(f"TRUNKLINE_METRICS_HTTP must be HOST:PORT, not {self.metrics_http!r}")
+        targets = {"TOKENIZER": (self.tokenizer,), "CONTROLLER": (self.controller,), "WORKERS": self.workers}
+        for name, target in ((name, each) for name, all_of_it in targets.items() for each in all_of_it):
+            if target:
+                _check(f"TRUNKLINE_{name}", target)
+
+
+def _check(variable: str, target: str) -> None:
+    try:
+        split(target)
+    except ValueError as error:
+        raise ValueError(f"{variable} cannot be used: {error}") from error

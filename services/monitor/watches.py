@@ -13,8 +13,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from trunkline.worker.v1.worker_pb2 import WatchStatusRequest, WatchStatusResponse
 from trunkline.worker.v1.worker_pb2_grpc import WorkerServiceStub
 
+from services.kit.addresses import Addresses, is_name, lookup
 from services.kit.channel import Channels
-from services.monitor.addresses import is_name, resolve
 from services.monitor.roster import Health, Peer, Roster
 
 log = logging.getLogger(__name__)
@@ -65,14 +65,14 @@ class Watches:
 
     async def _follow(self, target: Target) -> None:
         watched: dict[str, asyncio.Task[None]] = {}
+        addresses = Addresses([target.target], lookup)
         try:
             while True:
-                addresses = await resolve(target.target)
-                # A name without an address keeps its old ones: a nameserver that is down is no mesh that is.
-                for address in watched.keys() - (addresses or watched.keys()):
+                found = await addresses.resolve()
+                for address in watched.keys() - found.keys():
                     await _end([watched.pop(address)])
                     await self._channels.forget(address)
-                for address in addresses - watched.keys():
+                for address in found.keys() - watched.keys():
                     watched[address] = asyncio.create_task(self._watch(target, address))
                 await asyncio.sleep(RESOLVE_S if is_name(target.target) else float("inf"))
         finally:

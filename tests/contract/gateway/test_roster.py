@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.controller.addresses import Addresses
 from gateway.controller.board import Board
 from gateway.controller.roster import Roster
 from gateway.controller.state import StateFile
 from gateway.controller.table import RouteTable
+from services.kit.addresses import Addresses
 from services.kit.channel import Channels
 from services.kit.errors import Reason, Unavailable
 from services.kit.telemetry import Telemetry

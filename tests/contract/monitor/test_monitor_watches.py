@@ -14,7 +14,6 @@ from services.kit import semconv
 from services.kit.server import Server
 from services.kit.telemetry import Telemetry
 from services.monitor import watches
-from services.monitor.addresses import resolve
 from tests.contract.monitor.double_worker import DoubleWorker, running
 from tests.contract.monitor.house import House, house, reporter
 from tests.free_ports import free_ports
@@ -132,12 +131,6 @@ async def test_an_interval_out_of_range_is_refused(monitor: House, interval: Dur
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await monitor.stub.WatchMesh(pb.WatchMeshRequest(interval=interval)).read()
     assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-
-
-async def test_a_name_stands_for_all_its_addresses():
-    assert "127.0.0.1:50052" in await resolve("dns:///localhost:50052")
-    assert await resolve("10.0.0.1:50052") == {"10.0.0.1:50052"}
-    assert await resolve("dns:///no-such-host.invalid:50052") == frozenset()
 
 
 async def test_workers_found_by_name_are_watched():

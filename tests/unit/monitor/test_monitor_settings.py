@@ -22,6 +22,7 @@ def test_they_have_defaults_that_work_and_a_sentence_each():
         ("TRUNKLINE_MONITOR_SERIES", "0"),
         ("TRUNKLINE_MONITOR_TRACES", "many"),
         ("TRUNKLINE_METRICS_HTTP", "localhost"),
+        ("TRUNKLINE_WORKERS", "box:1,box"),
     ],
 )
 def test_one_that_cannot_be_used_is_refused_in_a_sentence(variable: str, value: str):

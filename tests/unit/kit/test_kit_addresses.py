@@ -1,16 +1,12 @@
-"""Workers' addresses, and the folder of a run."""
+"""Addresses as settings name them."""
 
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 
 import pytest
 
-from gateway.controller.addresses import Addresses, lookup
-from gateway.envoy.run_folder import PREFIX, run_folder
-from gateway.settings import GatewaySettings
-from services.kit.settings import SettingsError, read
+from services.kit.addresses import Addresses, is_name, join, lookup, split
 
 
 class Names:
@@ -53,31 +49,25 @@ async def test_a_name_that_stops_to_resolve_keeps_what_it_stood_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"),
+    ("address", "host", "port"),
     [
-        ("TRUNKLINE_WORKERS", "nowhere"),
-        ("TRUNKLINE_PUBLIC", "8080"),
-        ("TRUNKLINE_FRONT_COUNT", "0"),
-        ("TRUNKLINE_FRONT_PORT", "65536"),
-        ("TRUNKLINE_RESOLVE_S", "0"),
+        ("box:1", "box", 1),
+        ("[fd00::1]:5", "fd00::1", 5),
+        ("dns:///box:7", "box", 7),
+        ("http://10.0.0.1:9/", "10.0.0.1", 9),
     ],
 )
-def test_settings_that_do_not_fit_are_refused_in_a_sentence(variable: str, value: str) -> None:
-    with pytest.raises(SettingsError):
-        read(GatewaySettings, {variable: value})
+def test_an_address_is_a_host_and_a_port(address: str, host: str, port: int) -> None:
+    assert split(address) == (host, port)
+    assert split(join(host, port)) == (host, port)
+    assert is_name(address) == address.startswith("dns:///")
 
 
-def test_a_run_folder_is_private_and_goes_with_its_run(tmp_path: Path) -> None:
-    with run_folder(tmp_path) as path:
-        assert path.stat().st_mode & 0o077 == 0
-    assert not path.exists()
+@pytest.mark.parametrize("address", ["", "box", "box:", ":1", "box:one"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="is not host:port"):
+        split(address)
 
 
-def test_a_run_folder_that_a_killed_run_left_is_removed_and_a_live_ones_is_not(tmp_path: Path) -> None:
-    left = tmp_path / f"{PREFIX}left"
-    left.mkdir()
-    (left / "lock").touch()
-    with run_folder(tmp_path) as first, run_folder(tmp_path) as second:
-        assert first.exists()
-        assert second.exists()
-        assert not left.exists()
+async def test_a_name_that_never_resolved_stands_for_nothing() -> None:
+    assert await Addresses(["dns:///no-such-host.invalid:5"], Names()).resolve() == {}
