@@ -45,7 +45,7 @@ class Limits(msgspec.Struct, frozen=True):
     prefill_tokens: int = 512
     """The most prompt tokens read in one step, beside the running sequences' next tokens."""
     step_ms: float = 10.0
-    """Milliseconds a step may always take while sequences make tokens; a larger model's steps, longer ones."""
+    """Milliseconds that a step may take to read prompts while others decode, if 2.5 of theirs are less."""
     batch_tokens: int = 1_024
     """Tokens of one batch of an encoder, padding included."""
 

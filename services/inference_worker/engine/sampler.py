@@ -1,22 +1,29 @@
-"""Chooses the next token of each sequence from its logits.
+"""Chooses a sequence's next token from its logits.
 
-Nothing here depends on who shares the step: each row is shaped by its own parameters and drawn with its own
-random numbers. The order is the field's: penalties, temperature, top-k, top-p (Holtzman et al., 2020), min-p
-(Nguyen et al., 2024).
+Nothing here depends on who shares the step: a row is shaped by its own parameters and drawn with its own
+random number, one a token. The order is the field's: penalties, temperature, top-k, top-p (Holtzman et al.,
+2020), min-p (Nguyen et al., 2024).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Rows
+import math
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from services.inference_worker.engine.batch import Doubles, Floats
 from services.inference_worker.engine.sequence import Sequence
 from services.inference_worker.wire import Sampling, TokenLogprob
 
-_NUCLEUS_SIZES = (256, 4_096)
+Places: TypeAlias = NDArray[np.int64]
+Logits: TypeAlias = Floats | Doubles
+
+_LOST = 1e-10
+"""The share of all probability that may be left out unseen; a uniform number has steps of 1e-16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,80 +34,85 @@ class Choice:
     logprob: TokenLogprob | None = None
 
 
-def choose(logits: Tensor, sequences: Rows[Sequence]) -> list[Choice]:
-    """Return a choice a sequence. `logits` is float32 [sequences, vocabulary] and is not changed."""
-    likeliest = logits.argmax(-1).tolist()
-    return [_choice(row, each, best) for row, each, best in zip(logits, sequences, likeliest, strict=True)]
-
-
-def _choice(logits: Tensor, sequence: Sequence, likeliest: int) -> Choice:
+def choose(logits: Floats, likeliest: int, sequence: Sequence) -> Choice:
+    """Return the next token. `logits`, float32 [vocabulary], is highest at `likeliest` and not changed."""
     sampling = sequence.sampling
-    shaped = _penalise(logits, sequence) if _penalises(sampling) else logits
+    shaped: Logits = logits
+    if sequence.penalties is not None:
+        shaped = sequence.penalties.shape(logits)
+        likeliest = int(shaped.argmax())
     if sampling.temperature > 0:
-        token = _draw(shaped, sampling, sequence.random.random())
+        token = _draw(shaped, float(shaped[likeliest]), sampling, sequence.uniform())
     else:
-        token = likeliest if shaped is logits else int(shaped.argmax())
-    return Choice(token, _logprob(logits, token, sampling.logprobs))
+        token = likeliest
+    return Choice(token, None if sampling.logprobs is None else _logprob(logits, token, sampling.logprobs))
 
 
-def _penalises(sampling: Sampling) -> bool:
-    changes = (sampling.repetition_penalty - 1, sampling.presence_penalty, sampling.frequency_penalty)
-    return any(change != 0 for change in changes)
-
-
-def _penalise(logits: Tensor, sequence: Sequence) -> Tensor:
-    """Return the logits, in double, with the three penalties taken (repetition: Keskar et al., 2019)."""
-    sampling, shaped = sequence.sampling, logits.double()
-    if sampling.repetition_penalty != 1:
-        seen = torch.tensor(sorted(set(sequence.tokens)), device=logits.device)
-        values = shaped[seen]
-        penalty = sampling.repetition_penalty
-        shaped[seen] = torch.where(values > 0, values / penalty, values * penalty)
-    if sequence.answer:
-        made = torch.tensor(list(sequence.answer), device=logits.device)
-        times = torch.tensor(list(sequence.answer.values()), device=logits.device, dtype=torch.double)
-        shaped[made] -= sampling.presence_penalty + sampling.frequency_penalty * times
-    return shaped
-
-
-def _draw(logits: Tensor, sampling: Sampling, uniform: float) -> int:
+def _draw(logits: Logits, highest: float, sampling: Sampling, uniform: float) -> int:
     """Return a token by inverting the distribution's sum at `uniform`, from 0 to below 1."""
-    weights = ((logits.double() - logits.max()) / sampling.temperature).exp()  # the likeliest one's is 1
-    tokens = None
-    if sampling.top_k or sampling.top_p < 1:
-        weights, tokens = _nucleus(weights, sampling)
+    tokens = _likely(logits, highest, sampling.temperature)
+    chosen = logits if len(tokens) == len(logits) else logits[tokens]
+    with np.errstate(over="ignore", under="ignore"):
+        weights = np.exp((chosen - highest) / sampling.temperature)  # the likeliest one's is 1
+    if 0 < sampling.top_k < len(weights):
+        kept = _heaviest(weights, sampling.top_k)
+        tokens, weights = tokens[kept], weights[kept]
+    if sampling.top_p < 1:
+        kept = _nucleus(weights, sampling.top_p)
+        tokens, weights = tokens[kept], weights[kept]
     if sampling.min_p > 0:
-        weights = weights.where(weights >= sampling.min_p, 0.0)
-    sums = weights.cumsum(0)
-    place = int(torch.searchsorted(sums, uniform * sums[-1], right=True))
-    place = min(place, weights.numel() - 1)
-    return place if tokens is None else int(tokens[place])
+        kept = np.flatnonzero(weights >= sampling.min_p)
+        tokens, weights = tokens[kept], weights[kept]
+    sums = weights.cumsum(dtype=np.float64)
+    place = int(sums.searchsorted(uniform * sums[-1], side="right"))
+    return int(tokens[min(place, len(tokens) - 1)])
 
 
-def _nucleus(weights: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """Return the weights and tokens that top-k and then top-p keep, heaviest first.
+def _likely(logits: Logits, highest: float, temperature: float) -> Places:
+    """Return the tokens, ascending, beside which all others together weigh less than `_LOST` of the first.
 
-    A full sort of a vocabulary takes milliseconds, and nearly always a few hundred tokens hold all of top_p:
-    so ever longer heads are tried.
+    A logit d below the highest weighs exp(-d / temperature): with d = temperature x ln(n / lost), n of them
+    weigh less than `lost`. At low temperatures this leaves a handful of a vocabulary; where it leaves much
+    of it, all are returned, for then picking costs more than it saves.
     """
-    kept = min(sampling.top_k or weights.numel(), weights.numel())
-    if sampling.top_p >= 1:
-        head = weights.topk(kept)
-        return head.values, head.indices
-    total = weights.topk(kept).values.sum() if sampling.top_k else weights.sum()
-    for size in (*_NUCLEUS_SIZES, kept):
-        head = weights.topk(min(size, kept))
-        sums = head.values.cumsum(0)
-        if size >= kept or sums[-1] >= sampling.top_p * total:
-            break
-    count = int((sums - head.values < sampling.top_p * total).sum())
-    return head.values[: max(count, 1)], head.indices[: max(count, 1)]
+    kind = logits.dtype.type
+    cut = kind(highest - temperature * math.log(len(logits) / _LOST))
+    likely = logits >= np.nextafter(cut, kind(-np.inf))
+    return _everything(len(logits)) if 8 * likely.sum() > len(logits) else np.flatnonzero(likely)
 
 
-def _logprob(logits: Tensor, token: int, top: int | None) -> TokenLogprob | None:
-    if top is None:
-        return None
-    logprobs = logits.log_softmax(-1)
-    head = logprobs.topk(min(top, logits.numel()))
-    pairs = list(zip(head.indices.tolist(), head.values.tolist(), strict=True))
-    return TokenLogprob(token, float(logprobs[token]), pairs)
+@lru_cache(maxsize=4)
+def _everything(count: int) -> Places:
+    return np.arange(count)
+
+
+def _heaviest(weights: Logits, count: int) -> Places:
+    """Return the places of the `count` heaviest, ascending; of equals, the first."""
+    least = np.partition(weights, len(weights) - count)[len(weights) - count]
+    kept = np.flatnonzero(weights >= least)
+    equals = np.flatnonzero(weights[kept] == least)
+    return np.delete(kept, equals[len(equals) - (len(kept) - count) :])
+
+
+def _nucleus(weights: Logits, share: float) -> Places:
+    """Return the places of the fewest weights that reach `share` of the sum, heaviest first.
+
+    What weighs less than (1 - share) / n of the sum is not among them: n of those do not make up the rest.
+    So only what weighs more is sorted.
+    """
+    total = float(weights.sum(dtype=np.float64))
+    heavy = np.flatnonzero(weights >= total * (1 - share) / len(weights) * (1 - 1e-6))
+    heavy = heavy[np.argsort(-weights[heavy])]
+    sums = weights[heavy].cumsum(dtype=np.float64)
+    return heavy[: 1 + int(sums[:-1].searchsorted(share * total))]
+
+
+def _logprob(logits: Floats, token: int, top: int) -> TokenLogprob:
+    """Return the log probability before any shaping, and those of the `top` likeliest, highest first."""
+    highest = float(logits.max())
+    norm = highest + math.log(float(np.exp(logits - highest).sum(dtype=np.float64)))
+    count = min(top, len(logits))
+    head = _heaviest(logits, count) if count else _everything(0)
+    head = head[np.argsort(-logits[head], kind="stable")]
+    pairs = [(int(each), float(logits[each]) - norm) for each in head]
+    return TokenLogprob(token, float(logits[token]) - norm, pairs)

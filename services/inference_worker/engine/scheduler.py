@@ -1,32 +1,46 @@
-"""Who is in the next step: continuous batching with chunked prefill. Pure Python; knows nothing of tensors.
+"""Who is in the next step: continuous batching with chunked prefill. Knows nothing of how steps are computed.
 
-After Orca (Yu et al., OSDI 2022) and Sarathi-Serve (Agrawal et al., OSDI 2024).
+After Orca (Yu et al., OSDI 2022) and Sarathi-Serve (Agrawal et al., OSDI 2024): those who make tokens go
+first, prompts are read in what the step's budget leaves. Whoever fits into the cache alone gets through it:
+when blocks run out, the newest gives its own back and later reads again what the prefix cache has lost.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 
-from services.inference_worker.engine.extents import Extents
-from services.inference_worker.engine.sequence import Segment, Sequence
+from services.inference_worker.engine.batch import BLOCK_TOKENS
+from services.inference_worker.engine.blocks import BlockPool
+from services.inference_worker.engine.budget import Budget
+from services.inference_worker.engine.deadlines import Deadlines
+from services.inference_worker.engine.sequence import Chunk, Sequence
+from services.inference_worker.engine.speculation import MOST_ROWS, draft
+from services.inference_worker.engine.waiting import MADE_COST, READ_COST, WaitingLine
 from services.inference_worker.wire import Limits
 
 
 class Scheduler:
-    """Owns the waiting and the running sequences of one model, and their places in the cache."""
+    """Owns the waiting and the running sequences of one model, and their blocks."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._extents = Extents(limits.cache_tokens)
-        self._waiting: deque[Sequence] = deque()
-        self._running: list[Sequence] = []
+    def __init__(self, limits: Limits, pool: BlockPool, budget: Budget) -> None:
+        self._most = limits.running
+        self._pool = pool
+        self._budget = budget
+        self._line = WaitingLine()
+        self._running: list[Sequence] = []  # in the order in which they got their places
+        self._all: dict[int, Sequence] = {}
+        self._deadlines = Deadlines(self._all)
+        self.preemptions = 0
+        self.cached_tokens = 0
+        """Prompt tokens that came from the prefix cache."""
+        self.read_tokens = 0
+        """Prompt tokens that steps have read for the first time."""
 
     @property
     def waiting(self) -> int:
         """Sequences without a place."""
-        return len(self._waiting)
+        return len(self._line)
 
     @property
     def running(self) -> int:
@@ -36,74 +50,137 @@ class Scheduler:
     @property
     def free_tokens(self) -> int:
         """Tokens of cache that no sequence holds."""
-        return self._extents.free
+        return self._pool.free * BLOCK_TOKENS
 
     @property
     def outstanding_tokens(self) -> int:
         """Tokens that all sequences have yet to read or make, at most."""
-        return sum(sequence.outstanding for sequence in chain(self._running, self._waiting))
+        return self._line.tokens + sum([sequence.outstanding for sequence in self._running])
 
     def admit(self, sequence: Sequence) -> None:
-        """Queue a sequence. Its limit must not be above the cache's size."""
-        if sequence.limit > self._extents.total:
-            raise ValueError(f"{sequence.limit} tokens never fit into a cache of {self._extents.total}")
-        self._waiting.append(sequence)
+        """Queue a sequence. Raises ValueError for one that is longer than the cache."""
+        if len(sequence.table.ids) > self._pool.blocks:
+            raise ValueError(f"{sequence.limit} tokens never fit into {self._pool.blocks} blocks")
+        self._all[sequence.id] = sequence
+        self._line.add(sequence)
+        if sequence.deadline is not None:
+            self._deadlines.add(sequence.id, sequence.deadline)
 
     def cancel(self, sequence_id: int) -> bool:
         """Forget a sequence, wherever it is; return whether it was here."""
-        found = [each for each in chain(self._running, self._waiting) if each.id == sequence_id]
-        self._remove(found)
-        return bool(found)
+        sequence = self._all.get(sequence_id)
+        if sequence is not None:
+            self.finish(sequence)
+        return sequence is not None
 
     def expire(self, now: float) -> list[Sequence]:
         """Forget and return the sequences whose deadline has passed."""
-        late = [each for each in chain(self._running, self._waiting) if each.deadline <= now]
-        self._remove(late)
+        late = [self._all[sequence_id] for sequence_id in self._deadlines.passed(now)]
+        for sequence in late:
+            self.finish(sequence)
         return late
 
-    def clear(self) -> list[Sequence]:
-        """Forget and return all sequences."""
-        everyone = [*self._running, *self._waiting]
-        self._remove(everyone)
-        return everyone
-
     def finish(self, sequence: Sequence) -> None:
-        """Give the place of a sequence that has ended back."""
-        self._remove([sequence])
+        """Forget a sequence, and take its blocks back; they can be found while nobody else needs them."""
+        del self._all[sequence.id]
+        if sequence in self._line:
+            self._line.remove(sequence)
+        else:
+            self._running.remove(sequence)
+            self._pool.release(sequence.table)
 
-    def plan(self, now: float) -> list[Segment]:
-        """Return the next step: one token of each decoding sequence, then prompts, oldest first, in chunks.
+    def plan(self, now: float) -> list[Chunk]:
+        """Return what the next step reads: whoever makes tokens first, then prompts, those under way first.
 
-        The prompts of a step together have at most `prefill_tokens` tokens, so that no stream waits for a
-        long one; a waiting sequence joins when there is a place for all it may ever need.
+        A sequence is in it at most once. Where anybody is here, somebody is in it.
         """
-        decodes = [Segment(sequence, 1) for sequence in self._running if sequence.decoding]
-        budget = self._limits.prefill_tokens
-        chunks: list[Segment] = []
-        for sequence in chain([each for each in self._running if not each.decoding], self._joining(now)):
-            chunk = Segment(sequence, min(budget, sequence.prompt_length - sequence.computed))
+        decodes = self._decodes()
+        rows = sum([1 + len(chunk.draft) for chunk in decodes])
+        return decodes + self._prompts(self._budget.prompt_rows(rows), now)
+
+    def advance(self, chunk: Chunk, computed: int, made: int) -> None:
+        """Take in what a step did: so many of the sequence's tokens are computed, so many were made."""
+        sequence = chunk.sequence
+        if not sequence.preemptions:
+            self.read_tokens += max(min(computed, sequence.prompt_length) - sequence.computed, 0)
+        sequence.computed = computed
+        self._pool.commit(sequence.table, sequence.tokens, computed)
+        self._line.charge(sequence.request.tenant, READ_COST * chunk.length + MADE_COST * made)
+
+    def _decodes(self) -> list[Chunk]:
+        ready = [sequence for sequence in self._running if sequence.pending == 1]
+        drafting = len(ready) == len(self._running)  # prompts under way have better use for the rows
+        chunks: list[Chunk] = []
+        for sequence in ready:
+            if not sequence.table.held:
+                break  # it and those behind it have given their blocks to those before them
+            found = self._draft(sequence, len(ready)) if drafting else []
+            if self._make_room(sequence):
+                chunks.append(Chunk(sequence, 1, found))
+        return chunks
+
+    def _draft(self, sequence: Sequence, rows: int) -> list[int]:
+        """Return a draft that pays and fits, for one of `rows` sequences that make tokens."""
+        if 2 * rows > MOST_ROWS:
+            return []
+        length = len(sequence.tokens)
+        found = draft(sequence.lookup, sequence.tokens, sequence.limit - length - 1, rows, self._budget)
+        return found if self._pool.ensure(sequence.table, length + len(found)) else []
+
+    def _make_room(self, sequence: Sequence) -> bool:
+        """Give a running sequence blocks for its tokens, the newest's if need be; False if it is that one."""
+        while not self._pool.ensure(sequence.table, len(sequence.tokens)):
+            newest = self._running.pop()
+            self._pool.release(newest.table)
+            newest.computed = 0
+            newest.preemptions += 1
+            self.preemptions += 1
+            self._line.put_back(newest)
+            if newest is sequence:
+                return False
+        return True
+
+    def _prompts(self, budget: int, now: float) -> list[Chunk]:
+        """Return pieces of prompts, of at most `budget` tokens together."""
+        chunks: list[Chunk] = []
+        under_way = [sequence for sequence in self._running if sequence.pending > 1]
+        for sequence in chain(under_way, self._joining(now)):
+            self._attach(sequence)  # others may have read the same meanwhile
+            chunk = Chunk(sequence, _piece(sequence, budget), [])
             chunks.append(chunk)
             budget -= chunk.length
             if budget == 0:
                 break
-        return decodes + chunks
+        return chunks
 
     def _joining(self, now: float) -> Iterator[Sequence]:
-        """Give waiting sequences places, oldest first, for as long as the caller asks and there is room."""
-        while self._waiting and len(self._running) < self._limits.running:
-            offset = self._extents.allocate(self._waiting[0].limit)
-            if offset is None:
+        """Give waiting sequences places, in the line's order, while the caller asks and there is room.
+
+        Nobody is overtaken. Blocks for all that is to be read are given at once, while a block is left for
+        each of the others to grow into. Who is alone always fits.
+        """
+        while len(self._running) < self._most and (first := self._line.head()):
+            spare = self._pool.free - self._pool.need(first.table, first.tokens)
+            if self._running and spare < len(self._running):
                 return
-            sequence = self._waiting.popleft()
-            sequence.offset, sequence.started = offset, now
+            sequence = self._line.take()
+            sequence.started = sequence.started or now
+            self._attach(sequence)
+            self._pool.ensure(sequence.table, len(sequence.tokens))
             self._running.append(sequence)
             yield sequence
 
-    def _remove(self, leaving: list[Sequence]) -> None:
-        for sequence in leaving:
-            if sequence.offset < 0:
-                self._waiting.remove(sequence)
-            else:
-                self._running.remove(sequence)
-                self._extents.release(sequence.offset, sequence.limit)
-                sequence.offset = -1
+    def _attach(self, sequence: Sequence) -> None:
+        before = sequence.computed
+        sequence.computed = self._pool.attach_prefix(sequence.table, sequence.tokens, before)
+        if not sequence.preemptions:
+            sequence.cached += sequence.computed - before
+            self.cached_tokens += sequence.computed - before
+
+
+def _piece(sequence: Sequence, budget: int) -> int:
+    """Return how many tokens to read: all that are left, or up to the end of a block, for others to share."""
+    if sequence.pending <= budget:
+        return sequence.pending
+    past = (sequence.computed + budget) % BLOCK_TOKENS
+    return budget - past if past < budget else budget

@@ -3,49 +3,75 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from services.inference_worker.wire import FinishReason, Sampling, Timings
+from services.inference_worker.engine.batch import Part
+from services.inference_worker.engine.blocks import BlockTable
+from services.inference_worker.engine.penalties import Penalties
+from services.inference_worker.engine.speculation import PromptLookup
+from services.inference_worker.wire import FinishReason, Generate, Timings
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Sequence:
-    """A prompt with its answer so far.
+    """A request with its answer so far.
 
-    `limit` is the length at which it ends: prompt and `max_tokens`, or the context. `computed` counts the
-    tokens whose keys and values are in the cache, from `offset` on (-1: it has no place yet).
+    `limit` is the length at which it ends: prompt and `max_tokens`, or the context. `tokens` are prompt and
+    answer; the keys and values of the first `computed` of them are in the cache, in the blocks of `table`.
     """
 
-    id: int
-    tokens: list[int]
-    prompt_length: int
+    request: Generate
     limit: int
-    sampling: Sampling
     ends: frozenset[int]
-    accepted: float
-    deadline: float
+    tokens: list[int] = field(init=False)
+    table: BlockTable = field(init=False)
+    penalties: Penalties | None = field(init=False)
     computed: int = 0
-    offset: int = -1
+    cached: int = 0
+    """Tokens of the prompt that came from the prefix cache."""
+    preemptions: int = 0
     started: float = 0.0
     first_token: float = 0.0
-    answer: Counter[int] = field(default_factory=Counter)
-    random: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
-        if not 0 < self.prompt_length == len(self.tokens) < self.limit:
-            raise ValueError(f"a prompt of {self.prompt_length} tokens with a limit of {self.limit}")
-        self.random = random.Random(self.sampling.seed)  # noqa: S311 - sampling, not secrecy
+        prompt, sampling = self.request.token_ids, self.request.sampling
+        if not 0 < len(prompt) < self.limit:
+            raise ValueError(f"a prompt of {len(prompt)} tokens with a limit of {self.limit}")
+        self.id = self.request.id
+        self.sampling = sampling
+        self.prompt_length = len(prompt)
+        self.tokens = list(prompt)
+        self.table = BlockTable(self.request.tenant, self.limit)
+        self.penalties = Penalties(sampling, prompt) if Penalties.asked(sampling) else None
+
+    @cached_property
+    def lookup(self) -> PromptLookup:
+        """What finds drafts in the sequence's own tokens."""
+        return PromptLookup()
+
+    @cached_property
+    def _random(self) -> random.Random:
+        return random.Random(self.sampling.seed)  # noqa: S311 - sampling, not secrecy
+
+    def uniform(self) -> float:
+        """Return its next random number, from 0 to below 1: one for each token, whatever else happens."""
+        return self._random.random()
 
     @property
-    def decoding(self) -> bool:
-        """True once the whole prompt is read: each step makes a token."""
-        return self.computed >= self.prompt_length
+    def pending(self) -> int:
+        """Tokens that are to be read before the next one can be chosen; 1 while it makes a token a step."""
+        return len(self.tokens) - self.computed
 
     @property
     def outstanding(self) -> int:
         """Tokens yet to be read or made, at most."""
         return self.limit - self.computed
+
+    @property
+    def deadline(self) -> float | None:
+        """When nobody waits for the answer any more."""
+        return self.request.deadline
 
     def accept(self, token: int, now: float) -> FinishReason | None:
         """Take the next token in, but not an end token; return why the answer ends with it, or None."""
@@ -54,7 +80,8 @@ class Sequence:
         if token in self.ends:
             return "stop"
         self.tokens.append(token)
-        self.answer[token] += 1
+        if self.penalties is not None:
+            self.penalties.take(token)
         return "length" if len(self.tokens) >= self.limit else None
 
     def timings(self, now: float) -> Timings:
@@ -62,29 +89,27 @@ class Sequence:
         return Timings(self.started, self.first_token, now)
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """The next `length` tokens of a sequence that a step reads."""
+@dataclass(slots=True)
+class Chunk:
+    """The next `length` tokens of a sequence that a step reads, and a draft of what may follow them."""
 
     sequence: Sequence
     length: int
+    draft: list[int]
 
     @property
-    def start(self) -> int:
-        """How many of the sequence's tokens are in the cache already."""
-        return self.sequence.computed
+    def chooses(self) -> bool:
+        """True where the step reaches the sequence's last token, so that its next one can be chosen."""
+        return self.length == self.sequence.pending
 
-    @property
-    def end(self) -> int:
-        """How many there are after the step."""
-        return self.sequence.computed + self.length
-
-    @property
-    def tokens(self) -> list[int]:
-        """The tokens themselves."""
-        return self.sequence.tokens[self.start : self.end]
-
-    @property
-    def complete(self) -> bool:
-        """True where the step reaches the sequence's last token and so its next one can be chosen."""
-        return self.end == len(self.sequence.tokens)
+    def part(self) -> Part:
+        """Return it as the runner reads it: an answer is wanted after the last token and every draft's."""
+        sequence = self.sequence
+        start, end = sequence.computed, sequence.computed + self.length
+        table = sequence.table
+        return Part(
+            sequence.tokens[start:end] + self.draft,
+            start,
+            table.ids[: table.held],
+            1 + len(self.draft) if end == len(sequence.tokens) else 0,
+        )
