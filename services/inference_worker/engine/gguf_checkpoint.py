@@ -70,7 +70,8 @@ class GgufCheckpoint:
         """Return a tensor as float32, multiplied out."""
         tensor = self._tensors[name]
         values = dequantize(tensor.data, tensor.tensor_type).reshape(self.shape(name))
-        return self._in_order(name, np.asarray(values, np.float32))
+        ordered: Floats = self._in_order(name, values)
+        return ordered
 
     def blocks(self, name: str) -> QuantBlocks | None:
         """Return the blocks of a matrix of kind Q4_0, Q4_1 or Q8_0."""

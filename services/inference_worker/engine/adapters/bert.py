@@ -21,6 +21,7 @@ from services.inference_worker.engine.program import (
 
 # A checkpoint with a head has the encoder below a name of its own.
 _PREFIXES = ("", "bert.", "roberta.", "model.")
+_PARAMETERS = ("weight", "bias")
 _FIRST = "embeddings.word_embeddings.weight"
 
 
@@ -94,8 +95,8 @@ class _Bert:
         yield self._norm(f"{at}.output.LayerNorm", normed, x)
 
     def _norm(self, module: str, x: Buffer, out: Buffer) -> Norm:
-        weights = (Vector((f"{self.prefix}{module}.{each}",), self.hidden) for each in ("weight", "bias"))
-        return Norm("layer", x, out, *weights, epsilon=float(self.config.get("layer_norm_eps", 1e-12)))
+        weights, biases = (Vector((f"{self.prefix}{module}.{each}",), self.hidden) for each in _PARAMETERS)
+        return Norm("layer", x, out, weights, biases, float(self.config.get("layer_norm_eps", 1e-12)))
 
     def _linear(
         self, modules: list[str], x: Buffer, out: Buffer, act: Activation = "none", *, add: bool = False

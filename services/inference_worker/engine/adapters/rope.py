@@ -19,8 +19,9 @@ def frequencies(config: dict[str, Any], size: int) -> tuple[float, ...] | None:
     told = config.get("rope_parameters") or config.get("rope_scaling") or {}
     theta = float(told.get("rope_theta") or config.get("rope_theta") or 10_000.0)
     # Rounded where transformers rounds: its angles, and so its tokens, at far positions are then ours.
-    powers = (theta ** (np.arange(0, size, 2, dtype=np.float32) / np.float32(size))).astype(np.float32)
-    angles = np.float32(1) / powers
+    exponents: Floats = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
+    powers = np.array([theta ** float(exponent) for exponent in exponents], np.float32)
+    angles: Floats = np.reciprocal(powers)
     match told.get("rope_type", told.get("type", "default")):
         case "default":
             scaled = angles
@@ -41,4 +42,5 @@ def _llama3(angles: Floats, told: dict[str, Any]) -> Floats:
     low, high = float(told["low_freq_factor"]), float(told["high_freq_factor"])
     waves = 2 * math.pi / angles
     smooth = np.clip((original / waves - low) / (high - low), 0.0, 1.0)
-    return ((1 - smooth) * angles / factor + smooth * angles).astype(np.float32)
+    mixed: Floats = ((1 - smooth) * angles / factor + smooth * angles).astype(np.float32)
+    return mixed
