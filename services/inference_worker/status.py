@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from uuid import uuid4
 
 from services.inference_worker.changes import LONGEST_S, Changes
 from services.inference_worker.devices import Device
@@ -38,14 +37,19 @@ class WorkerState:
 
 
 class Status:
-    """Describes the worker, once or to watchers. `draining` is set when it stops."""
+    """Describes the worker, once or to watchers. `instance` names it, as in telemetry.
 
-    def __init__(self, models: Models, engines: Engines, changes: Changes, draining: asyncio.Event) -> None:
+    `draining` is set when it stops.
+    """
+
+    def __init__(
+        self, models: Models, engines: Engines, changes: Changes, draining: asyncio.Event, instance: str
+    ) -> None:
         self._models = models
         self._engines = engines
         self._changes = changes
         self._draining = draining
-        self._instance_id = uuid4().hex
+        self._instance_id = instance
 
     @property
     def serving(self) -> bool:

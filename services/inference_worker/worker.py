@@ -68,7 +68,7 @@ class Worker:
         )
         limit = settings.max_sequences + settings.max_queue
         self.inference = Inference(self.models, self.engines, observation, limit)
-        self.status = Status(self.models, self.engines, self._changes, draining)
+        self.status = Status(self.models, self.engines, self._changes, draining, telemetry.instance)
 
     async def __aenter__(self) -> Self:
         await self.engines.observe()

@@ -69,11 +69,14 @@ class Telemetry:
         tracer: Tracer,
         meter: Meter,
         *,
+        instance: str = "",
         calls: CallSpans | None = None,
         closing: tuple[Callable[[], object], ...] = (),
     ) -> None:
         self.tracer = tracer
         self.meter = meter
+        self.instance = instance or f"{socket.gethostname()}:{os.getpid()}"
+        """This process's name among its kind: its `service.instance.id`."""
         self.start_call = calls.start if calls else tracer.start_span
         """Begins the span of an rpc: (name, parent context, kind, attributes)."""
         self._closing = closing
@@ -115,8 +118,10 @@ class Telemetry:
             tracers.add_span_processor(processor)
         calls = CallSpans(processor, resource, InstrumentationScope(_SCOPE), trace_ratio)
         tracer = tracers.get_tracer(_SCOPE)
+        instance = str(resource.attributes.get(semconv.SERVICE_INSTANCE_ID, ""))
         if reader is None:
-            return cls(tracer, NoOpMeter(_SCOPE), calls=calls, closing=(tracers.shutdown,))
+            silent = NoOpMeter(_SCOPE)
+            return cls(tracer, silent, instance=instance, calls=calls, closing=(tracers.shutdown,))
         meters = MeterProvider(
             metric_readers=[reader],
             resource=resource,
@@ -126,7 +131,8 @@ class Telemetry:
         )
         meter = meters.get_meter(_SCOPE)
         process_metrics.observe(meter)
-        return cls(tracer, meter, calls=calls, closing=(tracers.shutdown, meters.shutdown))
+        closing = (tracers.shutdown, meters.shutdown)
+        return cls(tracer, meter, instance=instance, calls=calls, closing=closing)
 
     @classmethod
     def disabled(cls) -> Self:
