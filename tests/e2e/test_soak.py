@@ -7,6 +7,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import grpc
@@ -77,8 +78,9 @@ async def repeated(stub: InferenceServiceStub, outcomes: Sequence[Outcome]) -> l
 def difference(before: Outcome, now: Outcome) -> str:
     """Return, in a line, where two answers to one request part."""
     request = before.case.request
-    at = len(os.path.commonprefix([before.tokens, now.tokens]))
-    return f"{now.prompt_tokens} + {at} of {request.max_tokens} tokens, temperature {request.temperature:g}: {now.code.name}"
+    at = sum(1 for _ in takewhile(bool, (a == b for a, b in zip(before.tokens, now.tokens, strict=False))))
+    told = f"{now.prompt_tokens} + {at} of {request.max_tokens} tokens, temperature {request.temperature:g}"
+    return f"{told}: {now.code.name}"
 
 
 def assert_each_ended_as_its_caller_wanted(outcomes: Sequence[Outcome]) -> None:
