@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Protocol
@@ -10,7 +9,7 @@ from typing import Protocol
 from gateway.front.calls import Ids, TokenCall, TokenDelta, TokenFinish, VectorCall, Vectors
 from gateway.front.routes import Target
 from gateway.front.workers import Worker, Workers
-from services.kit.errors import Reason, ResourceExhausted, TrunklineError, Unavailable
+from services.kit.errors import ResourceExhausted, TrunklineError, Unavailable
 
 TokenEvent = TokenDelta | TokenFinish
 
@@ -28,26 +27,26 @@ class WorkerCalls(Protocol):
 
 
 class Attempts:
-    """Gives calls to workers. `stall_limit` is the seconds that may pass between two messages of a worker."""
+    """Gives calls to workers."""
 
-    def __init__(self, workers: Workers, calls: WorkerCalls, stall_limit: float) -> None:
+    def __init__(self, workers: Workers, calls: WorkerCalls) -> None:
         self._workers = workers
         self._calls = calls
-        self._stall_limit = stall_limit
 
     async def generate(self, target: Target, call: TokenCall) -> AsyncGenerator[TokenEvent, None]:
         """Yield what a worker makes. Closing the generator cancels the call there.
 
         A worker that is lost, or full, before its first token costs the caller nothing while another one is
-        ready. Raises the worker's errors, and Unavailable (STREAM_STALLED).
+        ready. Raises what the calls raise.
         """
         worker, begun, again = self._workers.pick(target, call.token_ids), False, False
         while True:
             try:
-                async with aclosing(self._generate_on(worker, call)) as events:
-                    async for event in events:
-                        begun = True
-                        yield event
+                async with aclosing(self._calls.generate(worker.address, call)) as events:
+                    with worker.holding(len(call.token_ids) + call.sampling.max_tokens):
+                        async for event in events:
+                            begun = True
+                            yield event
             except (Unavailable, ResourceExhausted) as error:
                 if begun or again:
                     raise
@@ -64,22 +63,6 @@ class Attempts:
             worker = self._another(target, call.inputs[0], worker, error)
         return await self._embed_on(worker, call)
 
-    async def _generate_on(self, worker: Worker, call: TokenCall) -> AsyncGenerator[TokenEvent, None]:
-        limit = None  # the first token may take as long as the caller's deadline lets it
-        tokens = len(call.token_ids) + call.sampling.max_tokens
-        with worker.holding(tokens):
-            async with aclosing(self._calls.generate(worker.address, call)) as events:
-                while True:
-                    try:
-                        async with asyncio.timeout(limit):
-                            event = await anext(events)
-                    except StopAsyncIteration:
-                        return
-                    except TimeoutError:
-                        raise self._stalled() from None
-                    yield event
-                    limit = self._stall_limit
-
     async def _embed_on(self, worker: Worker, call: VectorCall) -> Vectors:
         with worker.holding(sum(map(len, call.inputs))):
             return await self._calls.embed(worker.address, call)
@@ -89,11 +72,3 @@ class Attempts:
         if all(worker is failed for worker in self._workers.ready(target)):
             raise error
         return self._workers.pick(target, ids, besides={failed.address})
-
-    def _stalled(self) -> Unavailable:
-        seconds = f"{self._stall_limit:g}"
-        return Unavailable(
-            Reason.STREAM_STALLED,
-            f"the worker has sent no token for {seconds} s",
-            metadata={"seconds": seconds},
-        )

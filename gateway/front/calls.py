@@ -71,6 +71,8 @@ class GenerateCall:
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
     logprobs: int | None = None
+    tenant: str = ""
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,18 @@ class EmbedCall:
     pooling: int = Pooling.MODELS_OWN
     normalize: bool | None = None
     dimensions: int | None = None
+    truncate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RerankCall:
+    """A Rerank request; None is unset."""
+
+    model: str
+    query: str
+    documents: tuple[str, ...]
+    version: str | None = None
+    max_results: int | None = None
     truncate: bool = True
 
 
@@ -113,6 +127,8 @@ class TokenCall:
     version: str
     token_ids: Ids
     sampling: Sampling
+    tenant: str = ""
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +187,15 @@ class TextFinish:
     version: str
     stop: str | None = None
     timings: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Documents by their indices, nearest first, each with its score."""
+
+    results: Sequence[tuple[int, float]]
+    usage: Usage
+    version: str
 
 
 @dataclass(frozen=True, slots=True)

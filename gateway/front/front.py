@@ -18,6 +18,7 @@ from gateway.front.embedding import Embedding
 from gateway.front.encoding import Encoder
 from gateway.front.generation import Generation
 from gateway.front.picking import Picker
+from gateway.front.reranking import Reranking
 from gateway.front.routes import Routes, RouteTable
 from gateway.front.service import InferenceServicer
 from gateway.front.settings import FrontSettings
@@ -44,12 +45,13 @@ class Front:
         tokenizer = TokenizerClient(channels.to(settings.tokenizer), settings.encode_limit)
         # Artefacts are fetched on nobody's behalf, and again and again while the service is down.
         shelf = TokenizerClient(watches.to(settings.tokenizer), settings.encode_limit)
-        self._calls, self._watches = WorkerClient(channels), WorkerClient(watches)
+        self._calls = WorkerClient(channels, settings.stall_limit)
+        self._watches = WorkerClient(watches, settings.stall_limit)
         self._routes = Routes()
         self._workers = Workers(self._watches.watch, Picker(), settings.worker_silence, self._part)
         self._artifacts = Artifacts(shelf.fetch, settings.artifact_cache)
         self._encoder = Encoder(tokenizer.encode, telemetry.tracer)
-        self._attempts = Attempts(self._workers, self._calls, settings.stall_limit)
+        self._attempts = Attempts(self._workers, self._calls)
         self._controller = ControllerClient(watches.to(settings.controller))
         self._known = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -58,7 +60,8 @@ class Front:
         """Answer InferenceService on `server`."""
         generation = Generation(self._routes, self._workers, self._encoder, self._artifacts, self._attempts)
         embedding = Embedding(self._routes, self._workers, self._encoder, self._attempts)
-        service = InferenceServicer(self._routes, generation, embedding)
+        ranking = Reranking(embedding)
+        service = InferenceServicer(self._routes, generation, embedding, ranking)
         server.add(SERVICE, add_InferenceServiceServicer_to_server, service, serving=False)
         self._start(self._announce(server))
 
@@ -90,6 +93,7 @@ class Front:
 
     async def __aexit__(self, *_: object) -> None:
         await self._workers.close()
+        await self._calls.close()
         await self._artifacts.close()
         tasks = list(self._tasks)
         for task in tasks:

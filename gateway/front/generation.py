@@ -47,7 +47,8 @@ class Generation:
         model = await self._workers.model(target)
         ids = await self._prompt(call, target, model.vocabulary_size)
         limit = max_tokens(call, len(ids), target.version.context_length)
-        tokens = TokenCall(call.model, target.version.name, ids, sampling(call, model.defaults, limit))
+        how = sampling(call, model.defaults, limit)
+        tokens = TokenCall(call.model, target.version.name, ids, how, call.tenant, call.priority)
         answer = await self._answer(call, target, ids)
         async with aclosing(self._attempts.generate(target, tokens)) as events:
             async for event in events:

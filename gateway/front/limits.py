@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
-from gateway.front.calls import Conversation, EmbedCall, GenerateCall, Ids, Pooling
+from gateway.front.calls import Conversation, EmbedCall, GenerateCall, Ids, Pooling, RerankCall
 from services.kit.errors import InvalidArgument, Reason, Violation
 from services.kit.names import NAME, is_name
 
 MAX_PROMPT_BYTES = 4 << 20
 MAX_TEXT_BYTES = 1 << 20
 MAX_INPUTS = 2_048
+MAX_DOCUMENTS = 1_024
+MAX_TENANT_BYTES = 64
+MAX_PRIORITY = 100
 MAX_MESSAGES = 1_024
 MAX_ROLE_BYTES = 64
 MAX_STOPS = 16
@@ -69,6 +72,10 @@ def check_generate(call: GenerateCall) -> None:
     faults.number("presence_penalty", call.presence_penalty, -100, 100)
     faults.number("frequency_penalty", call.frequency_penalty, -100, 100)
     faults.number("logprobs", call.logprobs, 0, MAX_LOGPROBS)
+    faults.number("priority", call.priority, -MAX_PRIORITY, MAX_PRIORITY)
+    faults.unless(
+        not _longer(call.tenant, MAX_TENANT_BYTES), "tenant", f"must be at most {MAX_TENANT_BYTES} bytes"
+    )
     faults.raise_found()
 
 
@@ -89,6 +96,21 @@ def check_embed(call: EmbedCall) -> None:
         faults.unless(bool(ids), f"token_ids[{index}].ids", "must not be empty")
     faults.unless(call.pooling in set(Pooling), "pooling", f"must be a known pooling, not {call.pooling}")
     faults.number("dimensions", call.dimensions, 1, 2**32 - 1)
+    faults.raise_found()
+
+
+def check_rerank(call: RerankCall) -> None:
+    """Raise InvalidArgument FIELD_INVALID with a violation for each field that is wrong by itself."""
+    faults = _Faults()
+    faults.names(call.model, call.version)
+    right = bool(call.query) and not _longer(call.query, MAX_TEXT_BYTES)
+    faults.unless(right, "query", f"must be 1 to {MAX_TEXT_BYTES} bytes")
+    count = len(call.documents)
+    faults.unless(1 <= count <= MAX_DOCUMENTS, "documents", f"must be 1 to {MAX_DOCUMENTS}, not {count}")
+    for index, text in enumerate(call.documents[:MAX_DOCUMENTS]):
+        right = not _longer(text, MAX_TEXT_BYTES)
+        faults.unless(right, f"documents[{index}]", f"must be at most {MAX_TEXT_BYTES} bytes")
+    faults.number("max_results", call.max_results, 1, 2**32 - 1)
     faults.raise_found()
 
 
@@ -119,15 +141,23 @@ def renamed(error: InvalidArgument, fields: Sequence[str]) -> InvalidArgument:
 
     `inputs[0].text` is just the field; `inputs[0].chat.messages[2]` keeps what follows `chat`.
     """
+    return _renamed(error, r"\binputs\[(\d+)\](\.text|\.chat)?", lambda index: _name(fields, index))
 
-    def name(text: str) -> str:
-        return re.sub(r"\binputs\[(\d+)\](\.text|\.chat)?", lambda found: _name(fields, int(found[1])), text)
+
+def fields_renamed(error: InvalidArgument, name: Callable[[int], str]) -> InvalidArgument:
+    """Return `error` with Embed's `texts[i]` named `name(i)`."""
+    return _renamed(error, r"\btexts\[(\d+)\]", name)
+
+
+def _renamed(error: InvalidArgument, pattern: str, name: Callable[[int], str]) -> InvalidArgument:
+    def new(text: str) -> str:
+        return re.sub(pattern, lambda found: name(int(found[1])), text)
 
     return InvalidArgument(
         error.reason,
-        name(error.message),
+        new(error.message),
         metadata=error.metadata,
-        violations=[Violation(name(each.field), each.description) for each in error.violations],
+        violations=[Violation(new(each.field), each.description) for each in error.violations],
     )
 
 

@@ -11,6 +11,8 @@ from gateway.front.calls import (
     EmbedCall,
     GenerateCall,
     Message,
+    Ranking,
+    RerankCall,
     Task,
     TextDelta,
     TextFinish,
@@ -48,6 +50,8 @@ def generate_call(request: pb.GenerateRequest) -> GenerateCall:
         stop=tuple(request.stop),
         stop_token_ids=tuple(request.stop_token_ids),
         ignore_eos=request.ignore_eos,
+        tenant=request.tenant,
+        priority=request.priority,
         **{field.name: value for field, value in request.ListFields() if field.name in _OPTIONAL},
     )
 
@@ -87,6 +91,27 @@ def embed_response(vectors: Vectors) -> pb.EmbedResponse:
         ],
         usage=_usage(vectors.usage),
         model_version=vectors.version,
+    )
+
+
+def rerank_call(request: pb.RerankRequest) -> RerankCall:
+    """Decode a Rerank request."""
+    return RerankCall(
+        model=request.model,
+        query=request.query,
+        documents=tuple(request.documents),
+        version=request.model_version if request.HasField("model_version") else None,
+        max_results=request.max_results if request.HasField("max_results") else None,
+        truncate=request.truncate if request.HasField("truncate") else True,
+    )
+
+
+def rerank_response(ranking: Ranking) -> pb.RerankResponse:
+    """Encode documents in order."""
+    return pb.RerankResponse(
+        results=[pb.RankedDocument(index=index, score=score) for index, score in ranking.results],
+        usage=_usage(ranking.usage),
+        model_version=ranking.version,
     )
 
 

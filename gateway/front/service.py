@@ -13,7 +13,16 @@ from trunkline.inference.v1.inference_pb2_grpc import InferenceServiceServicer
 
 from gateway.front.embedding import Embedding
 from gateway.front.generation import Generation
-from gateway.front.messages import embed_call, embed_response, generate_call, generate_response, model
+from gateway.front.messages import (
+    embed_call,
+    embed_response,
+    generate_call,
+    generate_response,
+    model,
+    rerank_call,
+    rerank_response,
+)
+from gateway.front.reranking import Reranking
 from gateway.front.routes import Routes
 from services.kit.names import check_name
 from services.kit.paging import page
@@ -22,10 +31,13 @@ from services.kit.paging import page
 class InferenceServicer(InferenceServiceServicer):
     """Text in, text and vectors out."""
 
-    def __init__(self, routes: Routes, generation: Generation, embedding: Embedding) -> None:
+    def __init__(
+        self, routes: Routes, generation: Generation, embedding: Embedding, reranking: Reranking
+    ) -> None:
         self._routes = routes
         self._generation = generation
         self._embedding = embedding
+        self._reranking = reranking
 
     async def Generate(
         self, request: pb.GenerateRequest, _context: Any
@@ -38,6 +50,10 @@ class InferenceServicer(InferenceServiceServicer):
     async def Embed(self, request: pb.EmbedRequest, _context: Any) -> pb.EmbedResponse:
         """Return vectors."""
         return embed_response(await self._embedding.embed(embed_call(request)))
+
+    async def Rerank(self, request: pb.RerankRequest, _context: Any) -> pb.RerankResponse:
+        """Return documents in order."""
+        return rerank_response(await self._reranking.rerank(rerank_call(request)))
 
     async def ListModels(self, request: pb.ListModelsRequest, _context: Any) -> pb.ListModelsResponse:
         """Return a page of the routed models."""

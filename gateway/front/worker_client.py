@@ -2,84 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import grpc
-from trunkline.inference.v1.sampling_pb2 import Pooling as PoolingMessage
-from trunkline.inference.v1.sampling_pb2 import SamplingParams, TokenIds
-from trunkline.inference.v1.sampling_pb2 import Usage as UsageMessage
 from trunkline.worker.v1 import worker_pb2 as pb
 from trunkline.worker.v1.worker_pb2_grpc import WorkerServiceStub
 
-from gateway.front.calls import Sampling, TokenCall, TokenDelta, TokenFinish, Usage, VectorCall, Vectors
+from gateway.front.calls import TokenCall, TokenDelta, TokenFinish, VectorCall, Vectors
+from gateway.front.inbox import Inbox
 from gateway.front.routes import not_ready
-from gateway.front.sampling import SamplingDefaults
-from gateway.front.workers import ModelReport, WorkerReport
-from services.kit.channel import Channels
+from gateway.front.session_stream import SessionStream
+from gateway.front.worker_requests import fill_embed, fill_generate, token_finish, vectors, worker_report
+from gateway.front.workers import WorkerReport
+from services.kit.channel import Channels, deadline_left
 from services.kit.errors import Cancelled, Internal, NotFound, Reason, TrunklineError, Unavailable
+from services.kit.rpc import Rpc
 from services.kit.status import from_rpc_error
+from services.kit.tracing import CallTelemetry, inject
 
 if TYPE_CHECKING:
     from trunkline.worker.v1.worker_pb2_grpc import WorkerServiceAsyncStub
 
+_SERVICE = "trunkline.worker.v1.WorkerService"
+# A request of a session is observed as the call that it stands for.
+_GENERATE = Rpc(_SERVICE, "Generate", client_streaming=False, server_streaming=True)
+_EMBED = Rpc(_SERVICE, "Embed", client_streaming=False, server_streaming=False)
+
 
 class WorkerClient:
-    """Calls workers by their addresses."""
+    """Calls workers by their addresses: one session a worker, opened by the first call that needs it.
 
-    def __init__(self, channels: Channels) -> None:
+    `stall_limit` is the seconds that may pass between two tokens of an answer. `close` ends all sessions.
+    """
+
+    def __init__(self, channels: Channels, stall_limit: float) -> None:
         self._channels = channels
-        self._stubs: dict[str, WorkerServiceAsyncStub] = {}
+        self._stall_limit = stall_limit
+        self._lines: dict[str, _Line] = {}
 
     async def generate(self, address: str, call: TokenCall) -> AsyncGenerator[TokenDelta | TokenFinish, None]:
         """Yield what the worker makes: deltas, then one finish. Closing the generator cancels the call.
 
-        Raises the worker's own TrunklineErrors, and Unavailable WORKER_UNAVAILABLE where it was lost or broke
-        the stream off.
+        Raises the worker's own TrunklineErrors, Unavailable WORKER_UNAVAILABLE where it was lost or broke the
+        stream off, and Unavailable STREAM_STALLED.
         """
-        stream = self._to(address).Generate(_generate_request(call))
-        finish = None
-        try:
-            async for message in stream:
-                if message.HasField("finish"):
-                    finish = _finish(
-                        message.finish
-                    )  # what follows is the status: read it, or the call is cancelled
-                else:
-                    yield TokenDelta(list(message.delta.token_ids), message.delta.logprobs)
-        except grpc.aio.AioRpcError as error:
-            if finish is None:
-                raise _translated(error, call.model, address) from error
-        finally:
-            stream.cancel()
-        if finish is None:
-            raise _lost(address)
-        yield finish
+        inbox, line = Inbox(self._stall_limit), self._to(address)
+        with line.requested(line.generate, inbox, len(call.token_ids), call.model) as submit:
+            fill_generate(submit.generate, call)
+            while isinstance(made := await inbox.take(), TokenDelta):
+                yield made
+            if not isinstance(made, pb.GenerateResponse.Finish):
+                raise _lost(address)
+        yield token_finish(made)
 
     async def embed(self, address: str, call: VectorCall) -> Vectors:
         """Return the vectors of `call.inputs`. Raises as `generate`."""
-        request = pb.EmbedRequest(
-            model=call.model,
-            version=call.version,
-            inputs=[TokenIds(ids=ids) for ids in call.inputs],
-            pooling=PoolingMessage.ValueType(call.pooling),
-            normalize=call.normalize,
-            dimensions=call.dimensions,
-        )
-        try:
-            response = await self._to(address).Embed(request)
-        except grpc.aio.AioRpcError as error:
-            raise _translated(error, call.model, address) from error
-        if len(response.values) != len(call.inputs) * response.dimensions * 4:
-            raise _lost(address)
-        return Vectors(response.values, response.dimensions, _usage(response.usage), call.version)
+        inbox, line = Inbox(self._stall_limit), self._to(address)
+        with line.requested(line.embed, inbox, sum(map(len, call.inputs)), call.model) as submit:
+            fill_embed(submit.embed, call)
+            made = await inbox.take()
+            found = vectors(made, call) if isinstance(made, pb.EmbedResponse) else None
+            if found is None:
+                raise _lost(address)
+        return found
 
     async def watch(self, address: str) -> AsyncGenerator[WorkerReport, None]:
         """Yield the worker's reports until it is lost, which raises a TrunklineError, or stops."""
-        stream = self._to(address).WatchStatus(pb.WatchStatusRequest())
+        stream = self._to(address).stub.WatchStatus(pb.WatchStatusRequest())
         try:
             async for message in stream:
-                yield _report(message)
+                yield worker_report(message)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
         finally:
@@ -87,75 +84,77 @@ class WorkerClient:
 
     async def forget(self, address: str) -> None:
         """Close the connection to a worker that has left the mesh."""
-        self._stubs.pop(address, None)
+        line = self._lines.pop(address, None)
+        if line is not None:
+            await line.close()
         await self._channels.forget(address)
 
-    def _to(self, address: str) -> WorkerServiceAsyncStub:
-        stub = self._stubs.get(address)
-        if stub is None:
-            stub = self._stubs[address] = WorkerServiceStub(self._channels.to(address))
-        return stub
+    async def close(self) -> None:
+        """End what is under way."""
+        lines, self._lines = self._lines, {}
+        await asyncio.gather(*(line.close() for line in lines.values()))
+
+    def _to(self, address: str) -> _Line:
+        line = self._lines.get(address)
+        if line is None:
+            stub = WorkerServiceStub(self._channels.to(address))
+            generate, embed = (self._channels.record(rpc, address) for rpc in (_GENERATE, _EMBED))
+            line = self._lines[address] = _Line(address, stub, generate, embed)
+        return line
 
 
-def _generate_request(call: TokenCall) -> pb.GenerateRequest:
-    return pb.GenerateRequest(
-        model=call.model, version=call.version, token_ids=call.token_ids, sampling=_sampling(call.sampling)
-    )
+@dataclass
+class _Line:
+    """The line to one worker: its session, while there is one, and what is recorded of its requests."""
+
+    address: str
+    stub: WorkerServiceAsyncStub
+    generate: CallTelemetry
+    embed: CallTelemetry
+    _stream: SessionStream | None = None
+
+    @contextmanager
+    def requested(
+        self, record: CallTelemetry, inbox: Inbox, tokens: int, model: str
+    ) -> Iterator[pb.SessionSubmit]:
+        """Submit what the block fills in before its first await; leaving the block early cancels it."""
+        began, span = perf_counter(), record.start()
+        stream = self._open()
+        submit = stream.submit(inbox, tokens)
+        request_id, code = submit.id, "CANCELLED"
+        for key, value in inject(span):
+            setattr(submit, key, value)
+        if (left := deadline_left()) is not None:
+            submit.timeout.FromNanoseconds(int(left * 1e9))
+        try:
+            yield submit
+            code = "OK"
+        except TrunklineError as error:
+            code = error.code
+            raise _translated(error, model, self.address) from error
+        finally:
+            inbox.close()
+            stream.leave(request_id)
+            record.finish(span, code, perf_counter() - began)
+
+    async def close(self) -> None:
+        """End the session."""
+        if self._stream is not None:
+            await self._stream.close()
+
+    def _open(self) -> SessionStream:
+        if self._stream is None or not self._stream.open:
+            self._stream = SessionStream(self.stub.Session, lambda: _lost(self.address))
+        return self._stream
 
 
-def _sampling(sampling: Sampling) -> SamplingParams:
-    return SamplingParams(
-        max_tokens=sampling.max_tokens,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        min_p=sampling.min_p,
-        repetition_penalty=sampling.repetition_penalty,
-        presence_penalty=sampling.presence_penalty,
-        frequency_penalty=sampling.frequency_penalty,
-        seed=sampling.seed,
-        stop_token_ids=sampling.stop_token_ids,
-        ignore_eos=sampling.ignore_eos,
-        logprobs=sampling.logprobs,
-    )
-
-
-def _finish(finish: pb.GenerateResponse.Finish) -> TokenFinish:
-    return TokenFinish(finish.reason, _usage(finish.usage), finish.timings)
-
-
-def _usage(usage: UsageMessage) -> Usage:
-    return Usage(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
-
-
-def _report(message: pb.WatchStatusResponse) -> WorkerReport:
-    return WorkerReport(
-        models={(each.model, each.version): _model(each) for each in message.models},
-        draining=message.draining,
-    )
-
-
-def _model(status: pb.ModelStatus) -> ModelReport:
-    advised = status.default_sampling
-    chosen = {field.name: value for field, value in advised.ListFields()}
-    return ModelReport(
-        ready=status.state == pb.MODEL_STATE_READY,
-        vocabulary_size=status.vocabulary_size,
-        outstanding_tokens=status.load.outstanding_tokens,
-        defaults=SamplingDefaults(**chosen),
-    )
-
-
-def _translated(error: grpc.aio.AioRpcError, model: str, address: str) -> TrunklineError:
+def _translated(error: TrunklineError, model: str, address: str) -> TrunklineError:
     """Return the worker's own error, unless it is lost, stops, or has just unloaded the model."""
-    translated = from_rpc_error(error)
-    if isinstance(translated, NotFound):
+    if isinstance(error, NotFound):
         return not_ready(model)
-    broken = isinstance(translated, Internal) and "error_id" not in translated.metadata
-    leaving = translated.reason in {Reason.SERVICE_UNAVAILABLE, Reason.DRAINING}
-    if broken or leaving or isinstance(translated, Cancelled):
-        return _lost(address)
-    return translated
+    broken = isinstance(error, Internal) and "error_id" not in error.metadata
+    leaving = error.reason in {Reason.SERVICE_UNAVAILABLE, Reason.DRAINING}
+    return _lost(address) if broken or leaving or isinstance(error, Cancelled) else error
 
 
 def _lost(address: str) -> Unavailable:

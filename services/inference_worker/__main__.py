@@ -27,7 +27,9 @@ async def main() -> None:
         server = Server(settings.listen, telemetry, grace=settings.drain_s)
         said = partial(server.set_serving, SERVICE)
         async with Worker(settings, telemetry, HostInventory(), server.draining, said) as worker:
-            service = WorkerService(worker.inference, worker.models, worker.status)
+            service = WorkerService(
+                worker.inference, worker.models, worker.status, telemetry, server.draining
+            )
             server.add(SERVICE, add_WorkerServiceServicer_to_server, service, serving=False)
             await server.run()
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from time import monotonic
 
 from google.protobuf.duration_pb2 import Duration
 from trunkline.inference.v1 import sampling_pb2 as inference
 from trunkline.worker.v1 import worker_pb2 as worker
 
-from services.inference_worker.inference import Ending, Progress
+from services.inference_worker.inbox import Progress
 from services.inference_worker.model import Model
 from services.inference_worker.requests import EmbeddingRequest, GenerationRequest
 from services.inference_worker.status import DeviceState, WorkerState
+from services.inference_worker.under_way import Embeddings, Ending
 from services.inference_worker.wire import Load, Pooling, Sampling, TokenLogprob
 from services.kit.errors import invalid
 from services.kit.names import check_name
@@ -37,6 +37,8 @@ def generation_request(message: worker.GenerateRequest, left: float | None) -> G
         token_ids=list(message.token_ids),
         sampling=_sampling(message.sampling) if message.HasField("sampling") else None,
         deadline=_deadline(left),
+        tenant=message.tenant,
+        priority=message.priority,
     )
 
 
@@ -59,11 +61,40 @@ def generate_responses(progress: Progress) -> Iterator[worker.GenerateResponse]:
     """Encode what was made as one delta, and the ending as a finish after it."""
     if progress.tokens:
         delta = worker.GenerateResponse.Delta(
-            token_ids=progress.tokens, logprobs=map(_logprob, progress.logprobs)
+            token_ids=progress.tokens, logprobs=map(token_logprob, progress.logprobs)
         )
         yield worker.GenerateResponse(delta=delta)
     if progress.ending is not None:
-        yield worker.GenerateResponse(finish=_finish(progress.ending))
+        yield worker.GenerateResponse(finish=finish(progress.ending))
+
+
+def embed_response(made: Embeddings) -> worker.EmbedResponse:
+    """Encode vectors."""
+    usage = inference.Usage(prompt_tokens=made.prompt_tokens)
+    return worker.EmbedResponse(values=made.values, dimensions=made.dimensions, usage=usage)
+
+
+def finish(ending: Ending) -> worker.GenerateResponse.Finish:
+    """Encode the end of an answer."""
+    return worker.GenerateResponse.Finish(
+        reason=_REASONS[ending.reason],
+        usage=inference.Usage(
+            prompt_tokens=ending.prompt_tokens,
+            completion_tokens=ending.completion_tokens,
+            cached_tokens=ending.cached_tokens,
+        ),
+        timings=inference.Timings(
+            queue=_duration(ending.queue_s),
+            prefill=_duration(ending.prefill_s),
+            decode=_duration(ending.decode_s),
+        ),
+    )
+
+
+def token_logprob(made: TokenLogprob) -> inference.TokenLogprob:
+    """Encode the log probability of a token."""
+    top = (inference.TopLogprob(token_id=token, logprob=logprob) for token, logprob in made.top)
+    return inference.TokenLogprob(token_id=made.token, logprob=made.logprob, top=top)
 
 
 def status_response(state: WorkerState) -> worker.WatchStatusResponse:
@@ -124,27 +155,9 @@ def _deadline(left: float | None) -> float | None:
     return None if left is None else monotonic() + left
 
 
-def _logprob(made: TokenLogprob) -> inference.TokenLogprob:
-    top = (inference.TopLogprob(token_id=token, logprob=logprob) for token, logprob in made.top)
-    return inference.TokenLogprob(token_id=made.token, logprob=made.logprob, top=top)
-
-
-def _finish(ending: Ending) -> worker.GenerateResponse.Finish:
-    return worker.GenerateResponse.Finish(
-        reason=_REASONS[ending.reason],
-        usage=inference.Usage(prompt_tokens=ending.prompt_tokens, completion_tokens=ending.completion_tokens),
-        timings=inference.Timings(
-            queue=_duration(ending.queue_s),
-            prefill=_duration(ending.prefill_s),
-            decode=_duration(ending.decode_s),
-        ),
-    )
-
-
 def _duration(seconds: float) -> Duration:
-    message = Duration()
-    message.FromTimedelta(timedelta(seconds=seconds))
-    return message
+    whole = int(seconds)
+    return Duration(seconds=whole, nanos=int((seconds - whole) * 1e9))
 
 
 def _device(state: DeviceState) -> worker.DeviceStatus:

@@ -51,9 +51,9 @@ class Observation:
         self._read = counter(semconv.MODEL_PROMPT_TOKENS, unit="{token}", description="Prompt tokens read")
         self._made = counter(semconv.MODEL_GENERATED_TOKENS, unit="{token}", description="Tokens made")
 
-    def open(self, request_id: int, accepted: float) -> Waiting:
-        """Keep the call being handled until `close`."""
-        waiting = self._under_way[request_id] = Waiting(trace.get_current_span(), accepted)
+    def open(self, request_id: int, accepted: float, span: Span | None = None) -> Waiting:
+        """Keep a call until `close`; without its `span` it is the one being handled."""
+        waiting = self._under_way[request_id] = Waiting(span or trace.get_current_span(), accepted)
         return waiting
 
     def close(self, request_id: int) -> None:

@@ -13,6 +13,8 @@ from services.kit.errors import InvalidArgument, Reason, Violation
 MAX_INPUTS: Final = 2_048
 MAX_STOP_TOKENS: Final = 64
 MAX_LOGPROBS: Final = 20
+MAX_TENANT_BYTES: Final = 64
+MAX_PRIORITY: Final = 100
 _PENALTY: Final = 100.0
 _SHOWN_VIOLATIONS: Final = 16
 
@@ -26,6 +28,8 @@ class GenerationRequest:
     token_ids: list[int]
     sampling: Sampling | None
     deadline: float | None = None
+    tenant: str = ""
+    priority: int = 0
 
     def check(self, loaded: Loaded) -> Sampling:
         """Return the sampling; raises InvalidArgument (FIELD_INVALID, CONTEXT_LENGTH_EXCEEDED)."""
@@ -34,6 +38,7 @@ class GenerationRequest:
         violations = [
             *_sampling_violations(self.sampling),
             *_token_violations("token_ids", self.token_ids, loaded),
+            *_standing_violations(self.tenant, self.priority),
         ]
         if violations:
             raise _refusal(violations)
@@ -105,6 +110,13 @@ def _outside(
     if math.isnan(value) or not inside:
         word = "above" if above else "from"
         yield Violation(f"sampling.{field}", f"must be {word} {low:g} to {high:g}, not {value:g}")
+
+
+def _standing_violations(tenant: str, priority: int) -> Iterator[Violation]:
+    if len(tenant.encode()) > MAX_TENANT_BYTES:
+        yield Violation("tenant", f"must be at most {MAX_TENANT_BYTES} bytes")
+    if abs(priority) > MAX_PRIORITY:
+        yield Violation("priority", f"must be from {-MAX_PRIORITY} to {MAX_PRIORITY}, not {priority}")
 
 
 def _token_violations(field: str, tokens: Sequence[int], loaded: Loaded) -> Iterator[Violation]:

@@ -4,29 +4,53 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
-from trunkline.inference.v1.sampling_pb2 import Usage
 from trunkline.worker.v1 import worker_pb2 as worker
 from trunkline.worker.v1.worker_pb2_grpc import WorkerServiceServicer
 
 from services.inference_worker import messages
+from services.inference_worker.front_session import FrontSession, Record
 from services.inference_worker.inference import Inference
 from services.inference_worker.models import Models
+from services.inference_worker.session_messages import EMBED, GENERATE, session_orders, session_response
 from services.inference_worker.status import Status
 from services.kit.deadline import deadline_left
 from services.kit.names import check_name
 from services.kit.paging import page
+from services.kit.rpc import Rpc
+from services.kit.telemetry import Telemetry
+from services.kit.tracing import server_record
 
 
 class WorkerService(WorkerServiceServicer):
-    """Serves the models of one worker."""
+    """Serves the models of one worker. `draining` is set when its server begins to stop."""
 
-    def __init__(self, inference: Inference, models: Models, status: Status) -> None:
+    def __init__(
+        self,
+        inference: Inference,
+        models: Models,
+        status: Status,
+        telemetry: Telemetry,
+        draining: asyncio.Event,
+    ) -> None:
         self._inference = inference
         self._models = models
         self._status = status
+        self._records = records(telemetry)
+        self._draining = draining
+
+    async def Session(
+        self, requests: AsyncIterator[worker.SessionRequest], context: Any
+    ) -> AsyncIterator[worker.SessionResponse]:
+        """Serve one front."""
+        session = FrontSession(self._inference, self._records, self._draining)
+        async with aclosing(session.serve(session_orders(requests))) as made:
+            async for pieces in made:
+                yield session_response(pieces)
 
     async def Generate(
         self, request: worker.GenerateRequest, context: Any
@@ -43,9 +67,8 @@ class WorkerService(WorkerServiceServicer):
 
     async def Embed(self, request: worker.EmbedRequest, context: Any) -> worker.EmbedResponse:
         """Make a vector an input."""
-        made = await self._inference.embed(messages.embedding_request(request, deadline_left()))
-        usage = Usage(prompt_tokens=made.prompt_tokens)
-        return worker.EmbedResponse(values=made.values, dimensions=made.dimensions, usage=usage)
+        asked = messages.embedding_request(request, deadline_left())
+        return messages.embed_response(await self._inference.embed(asked))
 
     async def LoadModel(self, request: worker.LoadModelRequest, context: Any) -> worker.LoadModelResponse:
         """Load a model and answer when it is ready."""
@@ -83,3 +106,10 @@ class WorkerService(WorkerServiceServicer):
         """Stream the worker's state."""
         async for state in self._status.watch():
             yield messages.status_response(state)
+
+
+def records(telemetry: Telemetry) -> Mapping[str, Record]:
+    """Return what is kept of a session's requests: the same as of calls that do the same, by their names."""
+    service = "trunkline.worker.v1.WorkerService"
+    rpcs = (Rpc(service, GENERATE, False, True), Rpc(service, EMBED, False, False))  # noqa: FBT003 - the kinds
+    return {rpc.name: server_record(rpc, telemetry) for rpc in rpcs}

@@ -37,7 +37,7 @@ class Session:
     """What is under way with an engine. When the connection ends, all of it fails with ENGINE_LOST.
 
     `started` is done when the engine takes commands, and has that error where it never did. `on_event` sees
-    every event after the session has dealt with it.
+    every event after the session has dealt with it, and a report before: its requests are still under way.
     """
 
     def __init__(self, device: str, connection: socket.socket, on_event: Callable[[Event], None]) -> None:
@@ -62,8 +62,7 @@ class Session:
             while True:
                 (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
                 event = decode_event(await reader.readexactly(length))
-                self._take(event)
-                self._on_event(event)
+                self._tell(event)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # the engine has gone
         except msgspec.MsgspecError:
@@ -106,13 +105,19 @@ class Session:
             raise self.lost()
         self._writer.write(encode(command))
 
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, Report):
+            self._on_event(event)
+            for output in event.outputs:
+                self.mailboxes.deliver(output)
+        else:
+            self._take(event)
+            self._on_event(event)
+
     def _take(self, event: Event) -> None:
         match event:
             case Started():
                 _settle(self.started, None)
-            case Report():
-                for output in event.outputs:
-                    self.mailboxes.deliver(output)
             case Loaded():
                 _settle(self._loads.pop(event.model, None), event)
             case LoadFailed():

@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind
 
 from services.kit import semconv
 from services.kit.deadline import current_scope, deadline_left, timeout_for
-from services.kit.rpc import parse
+from services.kit.rpc import Rpc, parse
 from services.kit.telemetry import Telemetry
 from services.kit.tracing import CallTelemetry, inject
 from services.kit.transport import client_options
@@ -38,6 +38,10 @@ class Channels:
             channel = MeasuredChannel(plain, address, self._telemetry, self._duration)
             self._channels[address] = channel
         return channel
+
+    def record(self, rpc: Rpc, address: str) -> CallTelemetry:
+        """Return what is recorded of requests to `address` that travel inside a stream."""
+        return CallTelemetry(rpc, SpanKind.CLIENT, self._telemetry, self._duration, address)
 
     async def forget(self, address: str) -> None:
         """Close the channel to `address`, if there is one: its peer has left the mesh."""

@@ -54,6 +54,11 @@ class Rpc:
         return STREAM_S if self.client_streaming or self.server_streaming else UNARY_S
 
 
+def default_timeout(name: str) -> float:
+    """Return how long a request of a session may take whose sender says nothing: as a call of that name."""
+    return _BY_NAME.get(name, UNARY_S)
+
+
 def parse(path: str | bytes, *, client_streaming: bool, server_streaming: bool) -> Rpc:
     """Return the rpc of an HTTP/2 path such as `/package.Service/Method`."""
     text = path.decode() if isinstance(path, bytes) else path

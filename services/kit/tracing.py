@@ -79,14 +79,19 @@ class CallTelemetry:
         return attributes
 
 
-def traced(telemetry: Telemetry) -> Layer:
-    """Return the layer that records each call a server answers, and makes its span the current one."""
+def server_record(rpc: Rpc, telemetry: Telemetry) -> CallTelemetry:
+    """Return what is recorded of calls that this process answers."""
     duration = telemetry.meter.create_histogram(
         semconv.RPC_SERVER_CALL_DURATION, unit="s", description="Duration of calls answered"
     )
+    return CallTelemetry(rpc, SpanKind.SERVER, telemetry, duration)
+
+
+def traced(telemetry: Telemetry) -> Layer:
+    """Return the layer that records each call a server answers, and makes its span the current one."""
 
     def layer(rpc: Rpc, handler: Handler) -> Handler:
-        record = CallTelemetry(rpc, SpanKind.SERVER, telemetry, duration)
+        record = server_record(rpc, telemetry)
 
         async def handle(request: Any, context: Context) -> bytes | None:
             started = perf_counter()

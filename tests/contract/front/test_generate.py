@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 from trunkline.inference.v1 import inference_pb2 as pb
@@ -29,7 +31,7 @@ def chat(*messages: tuple[str, str], continue_last_message: bool = False) -> pb.
 async def test_a_prompt_becomes_ids_and_ids_become_text(mesh: Mesh) -> None:
     mesh.worker.script = says("Os", "lo", ".")
     answer = await mesh.generate("capital of Norway?")
-    assert [delta.text for delta in answer.deltas] == ["Os", "lo", "."]
+    assert answer.text == "Oslo."
     assert bytes(answer.ids) == b"Oslo."
     assert bytes(mesh.worker.generates[0].token_ids) == b"capital of Norway?"
     assert (mesh.worker.generates[0].model, mesh.worker.generates[0].version) == ("writer", "1")
@@ -72,7 +74,7 @@ async def test_half_a_character_waits_for_the_other_half(mesh: Mesh) -> None:
     parrot = "🦜".encode()
     mesh.worker.script = says(parrot[:1], parrot[1:3], parrot[3:], parrot[:2])
     answer = await mesh.generate()
-    assert [delta.text for delta in answer.deltas] == ["", "", "🦜", "", "\ufffd"]
+    assert answer.text == "🦜\ufffd"
     assert bytes(answer.ids) == parrot + parrot[:2]
 
 
@@ -161,7 +163,7 @@ async def test_the_same_stop_is_found_however_tokens_travel(mesh: Mesh) -> None:
 async def test_what_looked_like_a_stop_string_comes_with_the_end(mesh: Mesh) -> None:
     mesh.worker.script = says("Oslo", "EN")
     answer = await mesh.generate(stop=["END"])
-    assert [delta.text for delta in answer.deltas] == ["Oslo", "", "EN"]
+    assert answer.text == "OsloEN"
     assert not answer.finish.HasField("stop")
 
 
@@ -178,3 +180,17 @@ async def test_bytes_that_are_no_request_are_refused(mesh: Mesh) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as failed:
         await call(b"\xff\xff\xff").read()
     assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_whose_call_it_is_and_how_urgent_travels_to_the_worker(mesh: Mesh) -> None:
+    await mesh.generate(tenant="acme", priority=-7)
+    (request,) = mesh.worker.generates
+    assert (request.tenant, request.priority) == ("acme", -7)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"), [({"tenant": "\u00e4" * 33}, "tenant"), ({"priority": 101}, "priority")]
+)
+async def test_a_standing_out_of_range_is_refused(mesh: Mesh, fields: dict[str, Any], field: str) -> None:
+    error = await refusal(mesh.generate(**fields))
+    assert [each.field for each in error.violations] == [field]

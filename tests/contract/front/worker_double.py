@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,8 @@ from trunkline.inference.v1 import sampling_pb2
 from trunkline.worker.v1 import worker_pb2
 from trunkline.worker.v1.worker_pb2_grpc import WorkerServiceServicer
 
+from services.kit.errors import TrunklineError
+from services.kit.status import to_status
 from tests.contract.front.tokenizer_double import DIGEST
 
 CONTEXT = 512
@@ -119,16 +122,60 @@ class WorkerDouble(WorkerServiceServicer):
         self.time_left: float | None = None
         self.running = self.cancelled = 0
         self.draining = self.mute = False
-        self.watchers = 0
+        self.watchers = self.sessions = 0
         self.address = ""
         self._served = list(served)
         self._changed, self._reported = asyncio.Condition(), asyncio.Condition()
 
-    async def Generate(
-        self, request: worker_pb2.GenerateRequest, context: Any
-    ) -> AsyncIterator[worker_pb2.GenerateResponse]:
+    async def Session(
+        self, requests: AsyncIterator[worker_pb2.SessionRequest], _context: Any
+    ) -> AsyncIterator[worker_pb2.SessionResponse]:
+        self.sessions += 1
+        answers: asyncio.Queue[worker_pb2.SessionResponse] = asyncio.Queue(maxsize=16)
+        tasks: dict[int, asyncio.Task[None]] = {}
+        reading = asyncio.create_task(self._read(requests, tasks, answers))
+        try:
+            while True:
+                yield await answers.get()
+        finally:
+            for task in [reading, *tasks.values()]:
+                task.cancel()
+
+    async def _read(
+        self,
+        requests: AsyncIterator[worker_pb2.SessionRequest],
+        tasks: dict[int, asyncio.Task[None]],
+        answers: asyncio.Queue[worker_pb2.SessionResponse],
+    ) -> None:
+        async for message in requests:
+            for submit in message.submits:
+                tasks[submit.id] = asyncio.create_task(self._serve(submit, answers))
+            for each in message.cancels:
+                tasks[each].cancel()
+
+    async def _serve(
+        self, submit: worker_pb2.SessionSubmit, answers: asyncio.Queue[worker_pb2.SessionResponse]
+    ) -> None:
+        self.time_left = submit.timeout.ToNanoseconds() / 1e9 if submit.HasField("timeout") else None
+        ending = worker_pb2.SessionEnding(id=submit.id)
+        try:
+            if submit.HasField("embed"):
+                ending.embeddings.CopyFrom(self.embedded(submit.embed))
+            else:
+                async with aclosing(self._generated(submit.generate)) as made:
+                    async for message in made:
+                        if message.HasField("finish"):
+                            ending.finish.CopyFrom(message.finish)
+                        else:
+                            await answers.put(_tokens(submit.id, message.delta))
+        except TrunklineError as error:
+            ending.error.CopyFrom(to_status(error))
+        await answers.put(worker_pb2.SessionResponse(endings=[ending]))
+
+    async def _generated(
+        self, request: worker_pb2.GenerateRequest
+    ) -> AsyncGenerator[worker_pb2.GenerateResponse, None]:
         self.generates.append(request)
-        self.time_left = context.time_remaining()
         self.running += 1
         await self._tell()
         try:
@@ -141,9 +188,8 @@ class WorkerDouble(WorkerServiceServicer):
             self.running -= 1
             await self._tell()
 
-    async def Embed(self, request: worker_pb2.EmbedRequest, context: Any) -> worker_pb2.EmbedResponse:
+    def embedded(self, request: worker_pb2.EmbedRequest) -> worker_pb2.EmbedResponse:
         self.embeds.append(request)
-        self.time_left = context.time_remaining()
         if self.refusal:
             raise self.refusal
         size = request.dimensions if request.HasField("dimensions") else DIMENSIONS
@@ -188,6 +234,13 @@ class WorkerDouble(WorkerServiceServicer):
     async def _tell(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+
+def _tokens(request_id: int, delta: worker_pb2.GenerateResponse.Delta) -> worker_pb2.SessionResponse:
+    logprobs = [worker_pb2.SessionLogprobs(id=request_id, logprobs=delta.logprobs)] if delta.logprobs else []
+    return worker_pb2.SessionResponse(
+        ids=[request_id], counts=[len(delta.token_ids)], token_ids=delta.token_ids, logprobs=logprobs
+    )
 
 
 def _floats(values: Iterable[float]) -> bytes:

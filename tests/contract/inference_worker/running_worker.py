@@ -149,7 +149,9 @@ async def running_worker(
     said = lambda serving: server.set_serving(SERVICE, serving)  # noqa: E731
     with telemetry:
         async with Worker(asked, telemetry, inventory or HostInventory(), server.draining, said) as worker:
-            service = WorkerService(worker.inference, worker.models, worker.status)
+            service = WorkerService(
+                worker.inference, worker.models, worker.status, telemetry, server.draining
+            )
             server.add(SERVICE, add_WorkerServiceServicer_to_server, service, serving=False)
             async with server:
                 address = f"127.0.0.1:{await server.start()}"
