@@ -1,0 +1,59 @@
+"""The runner of encoders on the processor: a batch is one call of the native library, without the GIL."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import numpy as np
+
+from services.inference_worker.engine.batch import Floats, Ints
+from services.inference_worker.engine.native import library, loading
+from services.inference_worker.engine.native.crew import Crew
+
+
+class NativeEncoder:
+    """A packed encoder on at most `threads` threads of its own."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        """Load the model. Raises ValueError for a folder that is not right, or library.NativeError."""
+        packed = loading.read(folder)
+        if packed.described["causal"]:
+            raise ValueError(f"{folder} holds no encoder")
+        self.context_length = packed.number("context_length")
+        self.vocabulary_size = packed.number("vocabulary_size")
+        self._result = packed.number("result")
+        self.dimensions: int = packed.described["buffers"][self._result]
+        self._crew = Crew(threads)
+        self._model = loading.load(packed, 0, threads)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What weights and buffers take."""
+        return self._model.memory_bytes
+
+    def encode(self, tokens: Ints, lengths: Ints) -> Floats:
+        """Return the state of every token, float32 [tokens, dimensions], valid until the next call.
+
+        Raises ValueError for inputs that cannot be: no tokens, or more than there are positions.
+        """
+        ends = np.cumsum(lengths, dtype=np.int64)
+        if len(lengths) == 0 or ends[-1] != len(tokens) or min(lengths) < 1:
+            raise ValueError("lengths of at least 1 add up to the number of tokens")
+        starts = np.concatenate([[0], ends]).astype(np.int32)
+        sequences = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        positions = np.arange(len(tokens), dtype=np.int32) - starts[sequences]
+        held = np.ascontiguousarray(tokens, np.int32)
+        batch = library.Batch(
+            rows=len(held),
+            tokens=held.ctypes.data,
+            sequences=sequences.ctypes.data,
+            positions=positions.ctypes.data,
+            starts=starts.ctypes.data,
+            starts_count=len(lengths),
+            threads=self._crew.threads,
+        )
+        with self._crew:
+            states = self._model.encode(batch, self._result)
+        floats = ctypes.cast(states, ctypes.POINTER(ctypes.c_float))
+        return np.ctypeslib.as_array(floats, (len(held), self.dimensions))
