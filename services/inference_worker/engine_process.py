@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import sys
 from typing import Protocol
 
 from services.inference_worker.devices import CPU, Device
 from services.inference_worker.session import Session
+from services.inference_worker.settings import EngineOptions
+from services.inference_worker.watchdog import Watchdog
 from services.inference_worker.wire import Event, Report, Started
 from services.kit.child import Launch, SupervisedChild
+
+MODULE = "services.inference_worker.engine"
+
+_LOG = logging.getLogger(__name__)
 
 # A spin of bounded length: with libgomp's default, two busy neighbours turned a step of 16 ms into 1,160 ms.
 _ENVIRONMENT = {
@@ -37,9 +44,10 @@ class EngineListener(Protocol):
 class EngineProcess:
     """Owns the process and the session with it."""
 
-    def __init__(self, device: Device, threads: int, listener: EngineListener) -> None:
+    def __init__(self, device: Device, options: EngineOptions, listener: EngineListener) -> None:
         self.device = device.name
-        self._threads = threads or device.threads
+        self._threads = options.threads or device.threads
+        self._cores = options.cores if device.name == CPU else ()
         self._environment = {**_ENVIRONMENT, **device.environment}
         self._listener = listener
         self._child = SupervisedChild(
@@ -50,6 +58,9 @@ class EngineProcess:
         self._serving: asyncio.Task[None] | None = None
         self._launched = asyncio.Event()
         self._retired = False
+        self._heard_events = 0
+        self._watchdog = Watchdog(options.silence_s, self._owes, lambda: self._heard_events)
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
@@ -72,8 +83,9 @@ class EngineProcess:
         return self._session if self.ready else None
 
     async def start(self) -> None:
-        """Start it; it takes commands a few seconds later."""
+        """Start it; it takes commands a moment later, and seconds where it imports torch."""
         await self._child.start()
+        self._watching = asyncio.create_task(self._watchdog.watch(self._end_hang))
 
     async def available(self) -> Session:
         """Return the session once it takes commands; raises Unavailable (ENGINE_LOST) if it never does."""
@@ -90,6 +102,8 @@ class EngineProcess:
     async def stop(self) -> None:
         """End it for good; what was under way has failed when this returns. The listener hears no more."""
         self._retired = True
+        if self._watching is not None:
+            self._watching.cancel()
         await self._child.stop()
         if self._serving is not None:
             await asyncio.wait([self._serving])
@@ -104,12 +118,12 @@ class EngineProcess:
         self._serving = asyncio.create_task(self._serve(session), name=f"serve engine {self.device}")
         pipe = self._theirs.fileno()
         kind = CPU if self.device == CPU else "cuda"
-        module = "services.inference_worker.engine"
         return Launch(
-            command=(sys.executable, "-m", module, "--pipe", str(pipe), "--device", kind)
+            command=(sys.executable, "-m", MODULE, "--pipe", str(pipe), "--device", kind)
             + (("--threads", str(self._threads)) if self._threads else ()),
             env=self._environment,
             pass_fds=(pipe,),
+            cores=self._cores,
         )
 
     def _spawned(self, _pid: int) -> None:
@@ -126,7 +140,15 @@ class EngineProcess:
         if not self._retired:
             self._listener.engine_lost(self.device)
 
+    def _owes(self) -> bool:
+        return self._session is not None and self._session.mailboxes.waiting
+
+    async def _end_hang(self) -> None:
+        _LOG.error("the engine hangs: it owes answers and says nothing", extra={"device": self.device})
+        await self._child.restart()
+
     def _heard(self, event: Event) -> None:
+        self._heard_events += 1
         if isinstance(event, Started):
             self._listener.engine_started(self.device)
         elif isinstance(event, Report):

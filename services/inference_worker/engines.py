@@ -7,15 +7,16 @@ from collections.abc import Mapping
 
 from services.inference_worker.devices import Device, DeviceInventory
 from services.inference_worker.engine_process import EngineListener, EngineProcess
+from services.inference_worker.settings import EngineOptions
 from services.kit.errors import NotFound, Reason
 
 
 class Engines:
     """Owns the engine processes. `observe` first; `close` at the end."""
 
-    def __init__(self, inventory: DeviceInventory, threads: int) -> None:
+    def __init__(self, inventory: DeviceInventory, options: EngineOptions) -> None:
         self._inventory = inventory
-        self._threads = threads
+        self._options = options
         self._devices: dict[str, Device] = {}
         self._processes: dict[str, EngineProcess] = {}
 
@@ -37,7 +38,7 @@ class Engines:
         """Return the engine of a device, started if it was not; `listener` hears what it does."""
         process = self._processes.get(device)
         if process is None:
-            process = EngineProcess(self._device(device), self._threads, listener)
+            process = EngineProcess(self._device(device), self._options, listener)
             self._processes[device] = process
             await process.start()
         return process

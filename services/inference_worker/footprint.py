@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,16 @@ from services.store.gguf_metadata import read_metadata, read_tensors
 from services.store.gguf_tokenizer import gguf_file
 from services.store.sources import SourceError
 
-BLOCK_TOKENS = 16
-"""The cache is handed out in blocks of this many tokens."""
-
 _TORCH_BYTES = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
 # Of a matrix of the native runner: int8 has a 32-bit scale for 64 numbers, q4 two 16-bit ones for 32.
 _NATIVE_BYTES = {"bfloat16": 2.0, "int8": 1 + 4 / 64, "q4": 0.5 + 4 / 32}
+_TABLE_BYTES = 2  # of a table of token vectors, in any of these: rows are looked up, not multiplied
 _VECTOR_BYTES = 4
 _NATIVE_CACHE_BYTES = 2
 # What a step's activations and logits and an engine's own libraries take: torch's alone are most of it.
 _WORKSPACE_BYTES = {"native": 96 << 20, "torch": 256 << 20}
+_TABLES = ("embed_tokens.weight", "word_embeddings.weight", "token_embd.weight")
+_HEADS = {"lm_head.weight", "output.weight"}
 _GGUF = {
     "num_hidden_layers": "block_count",
     "num_attention_heads": "attention.head_count",
@@ -54,8 +54,18 @@ class Footprint:
 class Header:
     """What the headers of a model's files tell: shapes of tensors, and Hugging Face's configuration."""
 
-    shapes: tuple[tuple[int, ...], ...]
+    shapes: Mapping[str, tuple[int, ...]]
     config: Mapping[str, Any]
+
+    @property
+    def table(self) -> tuple[int, ...]:
+        """The shape of the table of token vectors, (0,) where there is none that is known."""
+        return next((shape for name, shape in self.shapes.items() if name.endswith(_TABLES)), (0,))
+
+    @property
+    def tied(self) -> bool:
+        """Whether that table is also the last matrix of a decoder."""
+        return not any(name in _HEADS for name in self.shapes)
 
 
 def read_header(folder: Path) -> Header:
@@ -65,7 +75,7 @@ def read_header(folder: Path) -> Header:
     """
     if any(folder.glob("*.safetensors")):
         checkpoint = SafetensorsCheckpoint(folder)
-        shapes = tuple(checkpoint.shape(name) for name in checkpoint.names())
+        shapes = {name: checkpoint.shape(name) for name in checkpoint.names()}
         return Header(shapes, checkpoint.config.get("text_config", checkpoint.config))
     if not any(folder.glob("*.gguf")):
         raise ValueError(f"there is no .safetensors file in {folder}")
@@ -76,34 +86,34 @@ def read_header(folder: Path) -> Header:
         raise ValueError(str(error)) from error
     kind = fields.get("general.architecture")
     config = {ours: fields.get(f"{kind}.{theirs}") for ours, theirs in _GGUF.items()}
-    return Header(tuple(tensor.shape for tensor in tensors.values()), config)
+    return Header({name: tensor.shape for name, tensor in tensors.items()}, config)
 
 
 def measure(header: Header, way: Way, *, generates: bool) -> Footprint:
     """Return the footprint of a model that is run in this way."""
     native = way.runner == "native"
+    weights = _native(header, way.precision, generates=generates) if native else _torch(header, way.precision)
     element = _NATIVE_CACHE_BYTES if native else _TORCH_BYTES[way.precision]
     return Footprint(
-        weight_bytes=_native(header.shapes, way.precision)
-        if native
-        else _torch(header.shapes, way.precision),
+        weight_bytes=int(weights),
         cache_token_bytes=int(_cache_elements(header.config) * element) if generates else 0,
         context_length=_first(header.config, "max_position_embeddings", "n_positions", "n_ctx"),
         workspace_bytes=_WORKSPACE_BYTES[way.runner],
     )
 
 
-def _torch(shapes: Iterable[tuple[int, ...]], precision: str) -> int:
-    return int(sum(map(math.prod, shapes)) * _TORCH_BYTES[precision])
+def _torch(header: Header, precision: str) -> float:
+    return sum(map(math.prod, header.shapes.values())) * _TORCH_BYTES[precision]
 
 
-def _native(shapes: Iterable[tuple[int, ...]], precision: str) -> int:
-    return int(
-        sum(
-            math.prod(shape) * (_NATIVE_BYTES[precision] if len(shape) > 1 else _VECTOR_BYTES)
-            for shape in shapes
-        )
+def _native(header: Header, precision: str, *, generates: bool) -> float:
+    """Return the bytes of a packed model: a tied table is there twice, for rows and for the product."""
+    each = _NATIVE_BYTES[precision]
+    weights = sum(
+        math.prod(shape) * (each if len(shape) > 1 else _VECTOR_BYTES) for shape in header.shapes.values()
     )
+    table = math.prod(header.table)
+    return weights + table * (_TABLE_BYTES if generates and header.tied else _TABLE_BYTES - each)
 
 
 def _cache_elements(config: Mapping[str, Any]) -> int:

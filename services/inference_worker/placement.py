@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.inference_worker.devices import CPU
-from services.inference_worker.footprint import BLOCK_TOKENS, Footprint
+from services.inference_worker.engine.batch import BLOCK_TOKENS
+from services.inference_worker.footprint import Footprint
 from services.kit.errors import NotFound, Reason, ResourceExhausted
 
 LEAST_CACHE_TOKENS = 2_048

@@ -54,7 +54,7 @@ class Worker:
         catalogue = Catalogue.read(settings.store.catalogue)
         _check(self._names, catalogue)
         observation = Observation(telemetry)
-        self.engines = Engines(inventory, settings.engine_threads)
+        self.engines = Engines(inventory, settings.engine)
         self.models = Models(
             catalogue=catalogue,
             preparation=Preparation(

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
+from services.kit.launcher import CORES
+
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 5.0
 STEADY_S = 10.0
@@ -30,6 +32,8 @@ class Launch:
     env: Mapping[str, str] = field(default_factory=dict)
     """Set over this process's own environment."""
     pass_fds: Sequence[int] = ()
+    cores: Sequence[int] = ()
+    """What it may run on; none named: whatever this process may."""
 
 
 class SupervisedChild:
@@ -150,8 +154,9 @@ class SupervisedChild:
 
     async def _spawn(self) -> None:
         launch = self._launch()
+        cores = (f"{CORES}{','.join(map(str, launch.cores))}",) if launch.cores else ()
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *launch.command),
+            *(sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *cores, *launch.command),
             env={**os.environ, **launch.env},
             pass_fds=tuple(launch.pass_fds),
             start_new_session=True,

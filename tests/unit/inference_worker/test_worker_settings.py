@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from services.inference_worker.settings import WorkerSettings
@@ -21,8 +23,24 @@ def test_a_worker_may_begin_without_models():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("TRUNKLINE_DTYPE", "int3"), ("TRUNKLINE_MAX_SEQUENCES", "0"), ("TRUNKLINE_ENGINE_THREADS", "-1")],
+    [
+        ("TRUNKLINE_DTYPE", "int3"),
+        ("TRUNKLINE_MAX_SEQUENCES", "0"),
+        ("TRUNKLINE_CACHE_TOKENS", "15"),
+        ("TRUNKLINE_ENGINE_THREADS", "-1"),
+        ("TRUNKLINE_ENGINE_SILENCE_S", "0"),
+        ("TRUNKLINE_ENGINE_CORES", "0-"),
+        ("TRUNKLINE_ENGINE_CORES", "a"),
+        ("TRUNKLINE_ENGINE_CORES", "100000"),
+    ],
 )
 def test_what_cannot_be_is_refused_by_name(name: str, value: str):
     with pytest.raises(SettingsError, match=name):
         read(WorkerSettings, {name: value})
+
+
+def test_an_engine_keeps_to_cores_that_are_named():
+    first = min(os.sched_getaffinity(0))
+    settings = read(WorkerSettings, {"TRUNKLINE_ENGINE_CORES": f"{first}-{first},{first}"})
+    assert settings.engine.cores == (first,)
+    assert read(WorkerSettings, {}).engine.cores == ()

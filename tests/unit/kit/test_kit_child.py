@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from services.kit import child
 from services.kit.child import Launch, SupervisedChild
+from tests.eventually import eventually
 
 SLEEPER = ("sleep", "1000")
 STUBBORN = """
@@ -283,3 +285,17 @@ async def test_a_child_does_not_inherit_the_signals_that_python_ignores(
             await asyncio.sleep(0.01)
     ignored = int(field(pid, "SigIgn"), 16)
     assert not [each for each in (signal.SIGPIPE, signal.SIGXFSZ) if ignored & 1 << (each - 1)]
+
+
+async def test_a_child_keeps_to_its_cores(supervise: Callable[..., SupervisedChild], diary: Diary) -> None:
+    core = min(os.sched_getaffinity(0))
+    child = supervise("sleeper", lambda: Launch(("sleep", "1000"), cores=(core,)))
+    await child.start()
+    pid = await diary.next(diary.pids)
+    await eventually(lambda: _runs(pid, "sleep"), within=60)
+    assert os.sched_getaffinity(pid) == {core}
+
+
+async def _runs(pid: int, command: str) -> bool:
+    """Tell whether the launcher has become the command."""
+    return psutil.Process(pid).name() == command
