@@ -191,4 +191,7 @@ def _load(load: Load) -> worker.Load:
         free_cache_tokens=load.free_cache_tokens,
         finished_requests=load.finished_requests,
         generated_tokens=load.generated_tokens,
+        cached_prompt_tokens=load.cached_tokens_hit,
+        prompt_tokens=load.prompt_tokens_read,
+        preemptions=load.preemptions,
     )

@@ -15,6 +15,7 @@ from opentelemetry.trace import Link, Span, SpanContext, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
 from services.inference_worker.model import Model
+from services.inference_worker.step_metrics import StepMetrics
 from services.inference_worker.wire import Batch, Report, Timings
 from services.kit import semconv
 from services.kit.telemetry import Telemetry
@@ -39,6 +40,7 @@ class Observation:
         histogram, counter = telemetry.meter.create_histogram, telemetry.meter.create_counter
         self._tracer = telemetry.tracer
         self._under_way: dict[int, Waiting] = {}
+        self._steps = StepMetrics(telemetry.meter)
         self._duration = histogram(
             semconv.GEN_AI_SERVER_REQUEST_DURATION, unit="s", description="Acceptance to last token"
         )
@@ -91,7 +93,8 @@ class Observation:
         self._read.add(tokens, attributes)
 
     def heard(self, model: Model, report: Report) -> None:
-        """Record a step's batch: a trace of its own with links to its calls, and each call's wait for it."""
+        """Record a step; if it was a batch, as a trace of its own, and each of its calls' wait for it."""
+        self._steps.heard(model, report)
         if report.batch is None:
             return
         batch = report.batch

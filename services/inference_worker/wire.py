@@ -219,6 +219,10 @@ class Report(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
     load: Load
     outputs: list[Output] = []
     batch: Batch | None = None
+    rows: int = 0
+    """Tokens that a decoder's step computed; 0 where it computed none."""
+    seconds: float = 0.0
+    """How long it computed."""
 
 
 Event = Started | Loaded | LoadFailed | Unloaded | Report

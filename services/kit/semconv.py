@@ -51,6 +51,16 @@ GEN_AI_SERVER_TIME_PER_OUTPUT_TOKEN: Final = "gen_ai.server.time_per_output_toke
 MODEL_PROMPT_TOKENS: Final = "trunkline.model.prompt_tokens"
 MODEL_GENERATED_TOKENS: Final = "trunkline.model.generated_tokens"
 
+# An engine's steps: a histogram of seconds and one of tokens, counters in tokens and requests.
+MODEL_STEP_DURATION: Final = "trunkline.model.step.duration"
+MODEL_STEP_TOKENS: Final = "trunkline.model.step.tokens"
+MODEL_CACHED_PROMPT_TOKENS: Final = "trunkline.model.cached_prompt_tokens"
+MODEL_PREEMPTIONS: Final = "trunkline.model.preemptions"
+MODEL_DRAFTED_TOKENS: Final = "trunkline.model.drafted_tokens"
+MODEL_ACCEPTED_DRAFT_TOKENS: Final = "trunkline.model.accepted_draft_tokens"
+MODEL_RUNNER: Final = "trunkline.model.runner"
+MODEL_PRECISION: Final = "trunkline.model.precision"
+
 # A process: CPU in seconds by mode, resident memory in bytes.
 PROCESS_CPU_TIME: Final = "process.cpu.time"
 PROCESS_MEMORY_USAGE: Final = "process.memory.usage"

@@ -49,6 +49,7 @@ class Generator:
         self._generated = 0
         self._drafted = 0
         self._kept = 0
+        self._computed = 0, 0.0
         self._changed = False
 
     @property
@@ -80,6 +81,7 @@ class Generator:
         """Make one step for everybody who has a place, and tell what came of it."""
         now = self._clock()
         outputs = [Output(late.id, failure="deadline") for late in self._scheduler.expire(now)]
+        self._computed = 0, 0.0
         if chunks := self._scheduler.plan(now):
             self._steps += 1
             try:
@@ -91,13 +93,14 @@ class Generator:
                 _LOG.exception("a step of %s failed", self._name)
                 outputs = [*outputs, *self._fail(chunks)]
         self._changed = False
-        return Report(self._name, self._steps, self._load(), outputs)
+        return Report(self._name, self._steps, self._load(), outputs, None, *self._computed)
 
     def _compute(self, chunks: list[Chunk]) -> StepResult:
         batch = pack([chunk.part() for chunk in chunks])
         began = self._clock()
         result = self._runner.step(batch)
-        self._budget.observe(batch.rows, self._clock() - began)
+        self._computed = batch.rows, self._clock() - began
+        self._budget.observe(*self._computed)
         return result
 
     def _answer(self, chunks: list[Chunk], result: StepResult) -> list[Output]:
