@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 from trunkline.monitor.v1 import monitor_pb2 as pb
-from trunkline.worker.v1.worker_pb2 import DeviceStatus, ModelState, ModelStatus
+from trunkline.worker.v1.worker_pb2 import DeviceStatus, Load, ModelState, ModelStatus
 
 from services.monitor.terminal import NOTHING, plain, rate, rpc, seconds, size, table
 
@@ -75,7 +75,7 @@ def _models(mesh: pb.Mesh) -> Table:
     shown = table(
         "Models",
         ("model", "version", "on", "state"),
-        ("queued", "running", "req/s", "read tok/s", "made tok/s", "first token p50", "p99"),
+        ("queued", "running", "cached", "req/s", "read tok/s", "made tok/s", "first token p50", "p99"),
     )
     stats = {(each.model, each.version): each for each in mesh.models}
     for worker in mesh.workers:
@@ -83,11 +83,13 @@ def _models(mesh: pb.Mesh) -> Table:
             # What a model does is counted over all workers: it stands in its first row.
             own = stats.pop((model.model, model.version), None)
             place = f"{worker.address} {model.device}"
-            load = (str(model.load.queued), str(model.load.running))
+            load = (str(model.load.queued), str(model.load.running), _cached(model.load))
             state = Text("lost", "red") if worker.health == pb.HEALTH_UNREACHABLE else _state(model)
             shown.add_row(plain(model.model), plain(model.version), plain(place), state, *load, *_work(own))
     for (name, version), own in stats.items():
-        shown.add_row(plain(name), plain(version), NOTHING, Text("on no worker", "dim"), "", "", *_work(own))
+        shown.add_row(
+            plain(name), plain(version), NOTHING, Text("on no worker", "dim"), "", "", "", *_work(own)
+        )
     return shown
 
 
@@ -124,9 +126,15 @@ def _state(model: ModelStatus) -> Text:
     if model.state in {ModelState.MODEL_STATE_FETCHING, ModelState.MODEL_STATE_LOADING}:
         done = round(min(max(model.progress, 0.0), 1.0) * PROGRESS_CELLS)
         shown.append(f" {'█' * done}{'░' * (PROGRESS_CELLS - done)} {model.progress:.0%}")
-    if model.message and model.state != ModelState.MODEL_STATE_READY:
+    if model.message:
         shown.append_text(plain(f" {model.message}", "dim"))
     return shown
+
+
+def _cached(load: Load) -> str:
+    """Return the share of prompt tokens that came from the prefix cache."""
+    tokens = load.cached_prompt_tokens + load.prompt_tokens
+    return f"{load.cached_prompt_tokens / tokens:.0%}" if tokens else NOTHING
 
 
 def _work(stats: pb.ModelStats | None) -> tuple[str, ...]:

@@ -52,7 +52,8 @@ def mesh() -> pb.Mesh:
         version="1",
         state="MODEL_STATE_READY",
         device="cpu",
-        load=worker.Load(queued=3, running=2),
+        message="native bfloat16, amx",
+        load=worker.Load(queued=3, running=2, cached_prompt_tokens=300, prompt_tokens=100),
     )
     device = worker.DeviceStatus(
         device="cpu",
@@ -105,6 +106,8 @@ def test_the_status_has_services_workers_models_and_calls():
     assert "unreachable" in rows["127.0.0.1:50053"]
     assert "loading ████░░░░░░ 42% reading weights" in rows["big"]
     assert "2,048" in rows["small"]
+    assert "ready native bfloat16, amx" in rows["small"]
+    assert "75%" in rows["small"]
     assert "on no worker" in rows["gone"]
     assert any(
         "1,234" in line and "12.3 ms" in line and "InferenceService/Generate" in line for line in lines
