@@ -3,6 +3,8 @@
 ARG PYTHON=python:3.11-slim
 
 FROM ${PYTHON} AS wheel
+# For the native runner; without a compiler the wheel would be made without it.
+RUN apt-get update && apt-get install --yes --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY pyproject.toml hatch_build.py constraints.txt LICENSE README.md ./
 COPY protos protos

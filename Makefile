@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PROTOS := $(shell find protos -name '*.proto')
+NATIVE := services/inference_worker/engine/native
+SOURCES := $(wildcard $(NATIVE)/csrc/* $(NATIVE)/building.py)
 BUF := .ci/node_modules/.bin/buf
 
 .PHONY: install demo up down test soak bench precision lint format protos breaking examples clean help
@@ -10,24 +12,24 @@ BUF := .ci/node_modules/.bin/buf
 help: ## Lists the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s ':'
 
-install: .venv/installed ## Makes .venv and installs everything that serves.
+install: .venv/native ## Makes .venv and installs everything that serves.
 
-demo: .venv/installed ## Starts the mesh, runs the tour, stops the mesh.
+demo: .venv/native ## Starts the mesh, runs the tour, stops the mesh.
 	@$(BIN)/trunkline tour
 
-up: .venv/installed ## Starts the mesh in the foreground; Ctrl-C drains and stops it.
+up: .venv/native ## Starts the mesh in the foreground; Ctrl-C drains and stops it.
 	@$(BIN)/trunkline up
 
 down: ## Stops a mesh that runs in containers.
 	docker compose down
 
-test: .venv/tools examples ## Runs every test but the long ones.
+test: .venv/tools .venv/native examples ## Runs every test but the long ones.
 	$(BIN)/pytest -m "not soak" $(ARGS)
 
-soak: .venv/tools examples ## Runs the long forms: full counts, kills, hours.
+soak: .venv/tools .venv/native examples ## Runs the long forms: full counts, kills, hours.
 	$(BIN)/pytest -m soak --timeout 7200 $(ARGS)
 
-bench: .venv/tools ## Runs the comparisons in benchmarks/.
+bench: .venv/tools .venv/native ## Runs the comparisons in benchmarks/.
 	$(BIN)/python -m benchmarks.serving
 
 precision: .venv/tools ## Compares the precisions of the default model with float32.
@@ -61,6 +63,11 @@ clean: ## Removes what the targets made; the cache of models stays.
 	@echo "Installing Trunkline into .venv (once) …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(PIP) -e ".[all]"
+	@touch $@
+
+# Installing compiled it; a change of its sources compiles it anew.
+.venv/native: .venv/installed $(SOURCES)
+	@$(BIN)/python $(NATIVE)/building.py
 	@touch $@
 
 .venv/tools: .venv/installed

@@ -1,4 +1,4 @@
-"""Build hook: makes `gen/` of `protos/` (messages, stubs, types and one descriptor set).
+"""Build hook: makes `gen/` of `protos/` (messages, stubs, types, one descriptor set), and the native library.
 
 Proto path is Python path: `protos/trunkline/error/v1/x.proto` is imported as `trunkline.error.v1.x_pb2`.
 `make protos` calls `generate` too, since an editable install does not notice that a proto changed.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from importlib.util import find_spec
+import sysconfig
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,31 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 ROOT = Path(__file__).resolve().parent
 
 
-class ProtoBuildHook(BuildHookInterface[Any]):
-    """Runs `generate` before hatchling collects files."""
+NATIVE = Path("services/inference_worker/engine/native/building.py")
+
+
+class TrunklineBuildHook(BuildHookInterface[Any]):
+    """Runs `generate` and `compile_native` before hatchling collects files."""
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
-        """Generate into the tree that is being built."""
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Generate into the tree that is being built. With a library, a wheel is this platform's."""
         generate(Path(self.root))
+        if compile_native(Path(self.root)) and self.target_name == "wheel" and version == "standard":
+            platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+            build_data |= {"pure_python": False, "tag": f"py3-none-{platform}"}
+
+
+def compile_native(root: Path) -> Path | None:
+    """Return the library of the native runner; None, after a sentence, where there is no compiler."""
+    spec = spec_from_file_location("building", root / NATIVE)
+    if spec is None or spec.loader is None:
+        raise RuntimeError(f"{NATIVE} is missing")
+    building = sys.modules["building"] = module_from_spec(spec)
+    spec.loader.exec_module(building)
+    library: Path | None = building.build()
+    return library
 
 
 def generate(root: Path) -> None:

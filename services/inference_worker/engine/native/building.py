@@ -1,4 +1,4 @@
-"""Builds the native library of csrc/ where a C++ compiler is: `python building.py`; the build hook calls it too.
+"""Builds the native library of csrc/ where a C++ compiler is: `python building.py`, or the build hook.
 
 The file's name tells which kernel it holds: `…_simd.cpp` is compiled once for each level of instructions,
 `…_avx2.cpp`, `…_avx512.cpp` and `…_amx.cpp` once for theirs, anything else for every processor. The library
@@ -30,16 +30,9 @@ LEVELS: dict[str, tuple[str, ...]] = {
     "avx512": (*AVX512, "-mprefer-vector-width=512"),
     "amx": (*AVX512, "-mprefer-vector-width=512", "-mamx-tile", "-mamx-bf16", "-mamx-int8"),
 }
-PLAIN = (
-    "-std=c++17",
-    "-fPIC",
-    "-fvisibility=hidden",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-Wall",
-    "-Wextra",
-)
-PLAIN = (*PLAIN, "-Wno-psabi", "-Wno-unknown-warning-option", "-Wno-ignored-attributes", "-pthread")
+WARNINGS = ("-Wall", "-Wextra", "-Wno-psabi", "-Wno-unknown-warning-option", "-Wno-ignored-attributes")
+MATHEMATICS = ("-fno-math-errno", "-fno-trapping-math")
+PLAIN = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-pthread", *MATHEMATICS, *WARNINGS)
 
 
 @dataclass(frozen=True)
@@ -83,7 +76,7 @@ def compiler() -> str | None:
 
 
 def build(into: Path = LIBRARIES, flags: Sequence[str] = ("-O3", "-DNDEBUG")) -> Path | None:
-    """Return the library, compiled if it is not there yet; None, after a sentence, where that cannot be done."""
+    """Return the library, compiled if it is not there yet; None, after a sentence, where it cannot be."""
     library = into / f"libtrunkline-{sources_hash()}.so"
     if library.exists():
         return library

@@ -40,9 +40,9 @@ class Team {
     using Call = void (*)(void* context, int chunk, int thread);
 
     void share(int chunks, Call call, void* context);
+    void help(int thread);
     void work(int thread);
-    bool help(uint64_t ticket_seen, int thread);
-    void wait_for_work(uint64_t ticket_seen);
+    void wait_for_work(uint64_t seen);
     void wait_until_done(int chunks);
 
     // epoch (24 bits), chunks (20 bits), next chunk (20 bits): one addition takes a chunk of a known piece of work.

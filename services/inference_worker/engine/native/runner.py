@@ -1,0 +1,77 @@
+"""The runner of decoders on the processor: a step is one call of the native library, without the GIL."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import numpy as np
+
+from services.inference_worker.engine.batch import Floats, Ints, RaggedBatch
+from services.inference_worker.engine.native import library, loading
+from services.inference_worker.engine.native.crew import Crew
+from services.inference_worker.engine.runner import StepResult
+
+
+class NativeRunner:
+    """A packed decoder, with a cache of `blocks` blocks, on at most `threads` threads of its own."""
+
+    def __init__(self, folder: Path, blocks: int, threads: int) -> None:
+        """Load the model. Raises ValueError for a folder that is not right, or library.NativeError."""
+        packed = loading.read(folder)
+        if not packed.described["causal"]:
+            raise ValueError(f"{folder} holds no decoder")
+        self.blocks = blocks
+        self.context_length = packed.number("context_length")
+        self.vocabulary_size = packed.number("vocabulary_size")
+        self.end_token_ids = frozenset(packed.described["end_token_ids"])
+        self._crew = Crew(threads)
+        self._model = loading.load(packed, blocks, threads)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What weights, cache and buffers take."""
+        return self._model.memory_bytes
+
+    def step(self, batch: RaggedBatch, *, logits: bool = True) -> StepResult:
+        """Read the rows and return what came of the wanted ones; ValueError for a batch that cannot be.
+
+        Without `logits` the result has none, [0, vocabulary]: only the likeliest tokens.
+        """
+        held = [np.ascontiguousarray(each, np.int32) for each in _arrays(batch)]
+        tokens, sequences, positions, tables, wanted = (each.ctypes.data for each in held)
+        native = library.Batch(
+            rows=batch.rows,
+            tokens=tokens,
+            sequences=sequences,
+            positions=positions,
+            tables=tables,
+            tables_count=batch.block_tables.shape[0],
+            tables_width=batch.block_tables.shape[1],
+            wanted=wanted,
+            wanted_count=len(batch.wanted),
+            threads=self._crew.threads,
+            logits=logits,
+        )
+        with self._crew:
+            likeliest, values = self._model.step(native)
+        count = len(batch.wanted)
+        return StepResult(_ints(likeliest, count), _floats(values, (count, self.vocabulary_size)))
+
+
+def _arrays(batch: RaggedBatch) -> tuple[Ints, ...]:
+    if not len(batch.tokens) == len(batch.sequences) == len(batch.positions):
+        raise ValueError("a batch has a token, a sequence and a position for every row")
+    return batch.tokens, batch.sequences, batch.positions, batch.block_tables, batch.wanted
+
+
+def _ints(address: int, count: int) -> Ints:
+    if count == 0:
+        return np.empty(0, np.int32)
+    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_int32)), (count,))
+
+
+def _floats(address: int, shape: tuple[int, int]) -> Floats:
+    if address == 0 or shape[0] == 0:
+        return np.empty((0, shape[1]), np.float32)
+    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_float)), shape)
