@@ -32,6 +32,11 @@ class Waiting:
     batched: bool = False
     """Whether a batch has held any of it."""
 
+    @property
+    def traced(self) -> bool:
+        """Whether its trace is recorded: few are, and making spans for the others would cost them time."""
+        return self.span.get_span_context().trace_flags.sampled
+
 
 class Observation:
     """Owns the instruments, and knows the calls under way."""
@@ -75,6 +80,8 @@ class Observation:
             self._each.record((timings.ended - timings.first_token) / (made - 1), attributes)
         self._read.add(prompt, attributes)
         self._made.add(made, attributes)
+        if not waiting.traced:
+            return
         times = (waiting.accepted, timings.started, timings.first_token, timings.ended)
         stages: Sequence[tuple[str, Mapping[str, int]]] = (
             (semconv.SPAN_ENGINE_QUEUE, {}),
@@ -98,7 +105,10 @@ class Observation:
         if report.batch is None:
             return
         batch = report.batch
-        calls = [self._under_way[each] for each in batch.requests if each in self._under_way]
+        under_way = (self._under_way.get(each) for each in batch.requests)
+        calls = [waiting for waiting in under_way if waiting is not None and waiting.traced]
+        if not calls:
+            return
         executed = self._executed(model, batch, calls)
         for waiting in calls:
             if not waiting.batched:

@@ -24,6 +24,7 @@ from opentelemetry.trace import NoOpTracer, Tracer
 
 from services.kit import logs, process_metrics, semconv
 from services.kit.call_span import CallSpans
+from services.kit.linked_sampling import LinkedOr
 from services.kit.logs import LogFormat, LogLevel
 from services.kit.mesh import entry
 from services.kit.otlp import MetricOutlet, SpanOutlet
@@ -47,7 +48,7 @@ class TelemetrySettings:
         "Where traces go by OTLP over gRPC instead of the monitor.",
         env="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     )
-    trace_ratio: float = setting(1.0, "The share of traces begun here that are recorded.", unit="0 to 1")
+    trace_ratio: float = setting(0.01, "The share of traces begun here that are recorded.", unit="0 to 1")
     spans_interval_s: float = setting(0.2, "How long a span waits to be sent.", unit="seconds")
     metrics_interval_s: float = setting(1.0, "How often metrics are sent.", unit="seconds")
     instance: str = setting("", "This process's name among its kind. Empty: HOST:PID.")
@@ -112,7 +113,7 @@ class Telemetry:
         trace_ratio: float = 1.0,
     ) -> Self:
         """Return telemetry that hands spans to `processor` and metrics to `reader`; None drops them."""
-        root = TraceIdRatioBased(trace_ratio) if processor else ALWAYS_OFF
+        root = LinkedOr(TraceIdRatioBased(trace_ratio)) if processor else ALWAYS_OFF
         tracers = TracerProvider(sampler=ParentBased(root), resource=resource, shutdown_on_exit=False)
         if processor:
             tracers.add_span_processor(processor)

@@ -90,7 +90,7 @@ async def test_one_tree_shows_a_generate_from_the_client_to_the_engine(
 
 
 async def _shows_a_generate(mesh: RunningMesh, operator_channel: grpc.aio.Channel) -> None:
-    with Telemetry.start("client", TelemetrySettings(monitor=mesh.monitor)) as telemetry:
+    with Telemetry.start("client", TelemetrySettings(monitor=mesh.monitor, trace_ratio=1.0)) as telemetry:
         async with Channels(telemetry) as channels:
             request = GenerateRequest(model="smollm2-135m-instruct", prompt="The sea is", max_tokens=3)
             with telemetry.tracer.start_as_current_span("ask") as ask:

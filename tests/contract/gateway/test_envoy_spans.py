@@ -58,7 +58,7 @@ async def test_a_call_has_a_span_at_the_port_and_one_a_try_in_the_callers_trace(
     tmp_path: Path, pair: list[FakeWorker], collector: tuple[Collector, str]
 ) -> None:
     received, address = collector
-    telemetry = TelemetrySettings(monitor="", traces_endpoint=f"http://{address}")
+    telemetry = TelemetrySettings(monitor="", traces_endpoint=f"http://{address}", trace_ratio=1.0)
     settings = gateway_settings(tmp_path, [pair[0].address], telemetry=telemetry)
     async with running_gateway(settings) as gateway:
         await eventually(lambda: gateway.serves(INFERENCE), within=60)

@@ -16,7 +16,7 @@ from services.kit.server import Server
 from services.kit.telemetry import Telemetry, TelemetrySettings
 from tests.free_ports import free_ports
 
-QUICK = {"spans_interval_s": 0.02, "metrics_interval_s": 0.02}
+QUICK = {"trace_ratio": 1.0, "spans_interval_s": 0.02, "metrics_interval_s": 0.02}
 PATIENCE_S = 20.0
 """What a close without a receiver never takes: 2 s here on an idle machine, 30 s with the SDK's exporters."""
 
@@ -158,7 +158,8 @@ def test_a_receiver_that_hangs_holds_neither_calls_nor_the_end():
     with socket.socket() as frozen:  # accepts connections, answers nothing
         frozen.bind(("127.0.0.1", 0))
         frozen.listen()
-        with Telemetry.start("front", TelemetrySettings(monitor=f"127.0.0.1:{frozen.getsockname()[1]}")) as t:
+        settings = TelemetrySettings(monitor=f"127.0.0.1:{frozen.getsockname()[1]}", trace_ratio=1.0)
+        with Telemetry.start("front", settings) as t:
             t.tracer.start_span("work").end()
             began = monotonic()
     assert monotonic() - began < PATIENCE_S

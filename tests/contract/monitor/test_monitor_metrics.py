@@ -229,7 +229,11 @@ async def test_a_request_of_megabytes_is_taken_in_part_and_the_monitor_lives():
 async def test_the_monitors_own_telemetry_goes_into_itself_and_makes_no_more_of_itself():
     async with house() as monitor:
         settings = TelemetrySettings(
-            monitor=monitor.address, metrics_interval_s=0.05, spans_interval_s=0.02, instance="box:m"
+            monitor=monitor.address,
+            metrics_interval_s=0.05,
+            spans_interval_s=0.02,
+            trace_ratio=1.0,
+            instance="box:m",
         )
         telemetry = Telemetry.start("monitor", settings)
         server = Server("127.0.0.1:0", telemetry)

@@ -6,10 +6,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import (
     INVALID_SPAN,
+    Link,
     SpanContext,
     SpanKind,
     Status,
     StatusCode,
+    TraceFlags,
     get_current_span,
     set_span_in_context,
 )
@@ -120,6 +122,17 @@ def test_a_call_span_is_an_ordinary_span_to_everybody_else():
     span.set_status(Status(StatusCode.OK))
     assert outer.status.status_code is StatusCode.ERROR
     assert outer.resource.attributes["service.name"] == "x"
+    telemetry.close()
+
+
+@pytest.mark.parametrize("flags", [TraceFlags.DEFAULT, TraceFlags.SAMPLED])
+def test_a_trace_that_links_to_a_recorded_span_is_recorded_too(flags: int):
+    exporter = InMemorySpanExporter()
+    telemetry = Telemetry.of(resource("x"), processor=SimpleSpanProcessor(exporter), trace_ratio=0.0)
+    context = SpanContext(7, 9, is_remote=True, trace_flags=TraceFlags(flags))
+    with telemetry.tracer.start_as_current_span("batch", Context(), links=[Link(context)]):
+        pass
+    assert len(exporter.get_finished_spans()) == flags
     telemetry.close()
 
 
