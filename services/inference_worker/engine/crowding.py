@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from statistics import median
 from threading import get_ident
 from time import monotonic
+from typing import TypeAlias
 
 STEPS = 12
 """So many steps are compared with as many others."""
 PAUSE_S = 2.0
-"""Between one try and the next."""
+"""Between one try and the next, at least."""
+_PAUSE_TRIES = 20  # and so many times as long as the try took: what trying costs stays small
 CROWDED = 0.1
 """The share of a step's time for which its thread was ready and had no core."""
 _BETTER = 0.93  # a change must win by this much: noise is not followed
 _FORGET = 1.002  # a step, of the shortest time seen: machines and contexts change
+
+_Step: TypeAlias = tuple[int, float]  # its size, of which times compare, and its seconds
 
 
 class Crowding:
@@ -46,10 +50,10 @@ class Crowding:
         self._waited = waited or RunDelay()
         self._began = self._before = 0.0
         self._shortest: dict[int, float] = {}
-        self._times: deque[float] = deque(maxlen=STEPS)
+        self._times: deque[_Step] = deque(maxlen=STEPS)
         self._shares: deque[float] = deque(maxlen=STEPS)
-        self._rival: list[float] = []
-        self._next_try = 0.0
+        self._rival: list[_Step] = []
+        self._try_began = self._next_try = 0.0
         self._up = False
 
     @property
@@ -66,43 +70,46 @@ class Crowding:
     def end(self, rows: int) -> None:
         """Take in the step that `begin` began, which had so many rows."""
         now = self._clock()
-        time = self._relative(rows, now - self._began)
+        step = rows.bit_length(), max(now - self._began, 1e-9)
+        self._remember(*step)
         self._shares.append(((self._waited() or 0.0) - self._before) / max(now - self._began, 1e-9))
         if self._tried is None:
-            self._times.append(time)
+            self._times.append(step)
             self._consider(now)
             return
-        self._rival.append(time)
+        self._rival.append(step)
         if len(self._rival) == STEPS:
             self._decide(now)
 
-    def _relative(self, rows: int, seconds: float) -> float:
-        """Return a step's time by the shortest that such a step took: steps of all sizes then compare."""
-        size = rows.bit_length()
-        shortest = min(seconds, self._shortest.get(size, seconds) * _FORGET)
-        self._shortest[size] = max(shortest, 1e-9)
-        return seconds / self._shortest[size]
+    def _remember(self, size: int, seconds: float) -> None:
+        """Keep the shortest time that steps of this size took lately."""
+        self._shortest[size] = min(seconds, self._shortest.get(size, seconds) * _FORGET)
+
+    def _slowness(self, steps: Iterable[_Step]) -> float:
+        """Return how many times as long as the shortest of its size a usual step took."""
+        return median(seconds / self._shortest[size] for size, seconds in steps)
 
     def _consider(self, now: float) -> None:
         """Begin to try another number where that may pay."""
         if len(self._times) < STEPS or now < self._next_try:
             return
-        down = self._settled > 1 and median(self._shares) > CROWDED
+        down = self._settled > 1 and sorted(self._shares)[1] > CROWDED
         up = self._settled < self._all
         if not (down or up):
             return
+        self._try_began = now
         self._up = up and (not down or not self._up)
         self._tried = self._settled + (1 if self._up else -1)
 
     def _decide(self, now: float) -> None:
         """Keep the number that was tried, or go back."""
-        if self._tried is not None and median(self._rival) < _BETTER * median(self._times):
+        if self._tried is not None and self._slowness(self._rival) < _BETTER * self._slowness(self._times):
             self._settled = self._tried
         self._tried = None
         self._rival.clear()
         self._times.clear()
         self._shares.clear()
-        self._next_try = now + PAUSE_S
+        self._next_try = now + max(PAUSE_S, _PAUSE_TRIES * (now - self._try_began))
 
 
 class RunDelay:

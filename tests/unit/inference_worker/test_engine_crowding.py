@@ -62,21 +62,21 @@ def test_where_neighbours_take_the_cores_a_thread_is_dropped_if_that_is_faster()
     machine.run(100)
     machine.times, machine.share = CROWDED, 0.4
     machine.run_for(2 * PAUSE_S)
-    made = machine.run_for(10 * PAUSE_S)
-    assert made.count(1) / len(made) > 0.75
+    made = machine.run_for(20 * PAUSE_S)
+    assert made.count(1) / len(made) > 0.9
 
 
 def test_and_it_is_kept_where_it_helps_in_spite_of_them():
     machine = Machine(QUIET, share=0.4)
     made = machine.run_for(20 * PAUSE_S)
-    assert made.count(2) / len(made) > 0.75
+    assert made.count(2) / len(made) > 0.9
 
 
 def test_when_they_have_gone_all_threads_are_back():
     machine = Machine(CROWDED, share=0.4)
-    machine.run_for(2 * PAUSE_S)
+    machine.run_for(10 * PAUSE_S)
     machine.times, machine.share = QUIET, 0.0
-    machine.run_for(3 * PAUSE_S)
+    machine.run_for(10 * PAUSE_S)
     assert set(machine.run(500)) == {2}
 
 
@@ -86,8 +86,8 @@ def test_of_many_threads_one_after_the_other_is_dropped():
     machine._waited = 0.0
     machine.share = 0.5
     machine.crowding._waited = _ever_more()  # it waits whatever it does
-    machine.run_for(20 * PAUSE_S)
-    made = machine.run_for(20 * PAUSE_S)
+    machine.run_for(100 * PAUSE_S)
+    made = machine.run_for(100 * PAUSE_S)
     assert sum(3 <= threads <= 5 for threads in made) == len(made)
 
 
