@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from services.inference_worker.engine.batch import Floats, Ints
+from services.inference_worker.engine.crowding import Crowding
 from services.inference_worker.engine.native import library, loading
-from services.inference_worker.engine.native.crew import Crew
 
 
 class NativeEncoder:
@@ -24,7 +24,7 @@ class NativeEncoder:
         self.vocabulary_size = packed.number("vocabulary_size")
         self._result = packed.number("result")
         self.dimensions: int = packed.described["buffers"][self._result]
-        self._crew = Crew(threads)
+        self._crowding = Crowding(threads)
         self._model = loading.load(packed, 0, threads)
 
     @property
@@ -51,9 +51,9 @@ class NativeEncoder:
             positions=positions.ctypes.data,
             starts=starts.ctypes.data,
             starts_count=len(lengths),
-            threads=self._crew.threads,
+            threads=self._crowding.begin(),
         )
-        with self._crew:
-            states = self._model.encode(batch, self._result)
+        states = self._model.encode(batch, self._result)
+        self._crowding.end(len(held))
         floats = ctypes.cast(states, ctypes.POINTER(ctypes.c_float))
         return np.ctypeslib.as_array(floats, (len(held), self.dimensions))

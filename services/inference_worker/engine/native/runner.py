@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from services.inference_worker.engine.batch import Floats, Ints, RaggedBatch
+from services.inference_worker.engine.crowding import Crowding
 from services.inference_worker.engine.native import library, loading
-from services.inference_worker.engine.native.crew import Crew
 from services.inference_worker.engine.runner import StepResult
 
 
@@ -25,7 +25,7 @@ class NativeRunner:
         self.context_length = packed.number("context_length")
         self.vocabulary_size = packed.number("vocabulary_size")
         self.end_token_ids = frozenset(packed.described["end_token_ids"])
-        self._crew = Crew(threads)
+        self._crowding = Crowding(threads)
         self._model = loading.load(packed, blocks, threads)
 
     @property
@@ -50,11 +50,11 @@ class NativeRunner:
             tables_width=batch.block_tables.shape[1],
             wanted=wanted,
             wanted_count=len(batch.wanted),
-            threads=self._crew.threads,
+            threads=self._crowding.begin(),
             logits=logits,
         )
-        with self._crew:
-            likeliest, values = self._model.step(native)
+        likeliest, values = self._model.step(native)
+        self._crowding.end(batch.rows)
         count = len(batch.wanted)
         return StepResult(_ints(likeliest, count), _floats(values, (count, self.vocabulary_size)))
 
