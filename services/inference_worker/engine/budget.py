@@ -11,7 +11,7 @@ from services.inference_worker.engine.runner import Runner
 from services.inference_worker.wire import Limits
 
 STRETCH = 2.5
-"""A step that reads prompts takes at most so many times what its decoding rows alone would take."""
+"""A step that reads prompts takes at most so many times what it would if all who are here made tokens."""
 
 _SIZES = (1, 64, 8, 16, 4, 32, 128, 256)  # rows; the first two say the most
 _SEPARATE = 16  # as many rows belong to a sequence each, as in decoding; more are one prompt
@@ -59,15 +59,15 @@ class Budget:
         """Return how long a step of so many rows takes these days."""
         return self._curve.seconds(rows) * self._correction
 
-    def prompt_rows(self, decoding: int) -> int:
-        """Return how many prompt tokens a step may read beside `decoding` rows.
+    def prompt_rows(self, decoding: int, company: int) -> int:
+        """Return how many prompt tokens a step may read beside `decoding` rows, for a `company` of so many.
 
         Where nobody decodes, `prefill_tokens`; otherwise what fits into the time that those who do can
         spare, yet a block at least: no prompt waits for ever.
         """
         if not decoding:
             return self._most
-        seconds = max(self._floor, STRETCH * self.seconds(decoding))
+        seconds = max(self._floor, STRETCH * self.seconds(max(decoding, company)))
         rows = self._curve.rows(seconds / self._correction, decoding + self._most) - decoding
         return min(max(rows, BLOCK_TOKENS), self._most)
 

@@ -81,10 +81,15 @@ class Loop:
                 self._unload(command.model)
 
     def _admit(self, request: Generate | Embed) -> None:
-        if model := self._models.get(request.model):
-            model.admit(request)
-        else:
-            self._link.send(Report(request.model, 0, Load(), [Output(request.id, failure="fault")]))
+        """Hand a request to its model; who asks for a model that has gone, or for what cannot be, is told."""
+        model = self._models.get(request.model)
+        try:
+            if model is not None:
+                model.admit(request)
+                return
+        except (TypeError, ValueError):
+            _LOG.exception("%s refused a request that its worker let through", request.model)
+        self._link.send(Report(request.model, 0, Load(), [Output(request.id, failure="fault")]))
 
     def _begin_load(self, command: LoadModel) -> None:
         """Load on a thread of its own: it takes seconds, or minutes, and running streams go on meanwhile."""

@@ -78,7 +78,8 @@ def _likely(logits: Logits, highest: float, temperature: float) -> Places:
     kind = logits.dtype.type
     cut = kind(highest - temperature * math.log(len(logits) / _LOST))
     likely = logits >= np.nextafter(cut, kind(-np.inf))
-    return _everything(len(logits)) if 8 * likely.sum() > len(logits) else np.flatnonzero(likely)
+    few = 8 * np.count_nonzero(likely) <= len(logits)
+    return np.flatnonzero(likely) if few else _everything(len(logits))
 
 
 @lru_cache(maxsize=4)

@@ -96,7 +96,8 @@ class Scheduler:
         """
         decodes = self._decodes()
         rows = sum([1 + len(chunk.draft) for chunk in decodes])
-        return decodes + self._prompts(self._budget.prompt_rows(rows), now)
+        company = min(len(self._all), self._most)
+        return decodes + self._prompts(self._budget.prompt_rows(rows, company), now)
 
     def advance(self, chunk: Chunk, computed: int, made: int) -> None:
         """Take in what a step did: so many of the sequence's tokens are computed, so many were made."""

@@ -15,6 +15,9 @@ import numpy as np
 
 from services.inference_worker.engine.batch import BLOCK_TOKENS, Floats, Ints, RaggedBatch
 from services.inference_worker.engine.runner import StepResult
+from services.inference_worker.engine.sampler import choose
+from services.inference_worker.engine.sequence import Sequence as Answer
+from services.inference_worker.wire import Generate
 
 VOCABULARY = 64
 END = 2
@@ -36,6 +39,16 @@ def greedy(prompt: Sequence[int], count: int) -> list[int]:
     for _ in range(count):
         tokens.append(int(logits_after(tokens).argmax()))
     return tokens[len(prompt) :]
+
+
+def answer(request: Generate, context_length: int) -> list[int]:
+    """Return the answer to a request as it is defined: a token at a time from all tokens before it."""
+    limit = min(len(request.token_ids) + request.sampling.max_tokens, context_length)
+    one = Answer(request, limit, frozenset() if request.sampling.ignore_eos else frozenset({END}))
+    while True:
+        logits = logits_after(one.tokens)
+        if one.accept(choose(logits, int(logits.argmax()), one).token, 1.0):
+            return one.tokens[one.prompt_length :]
 
 
 @dataclass

@@ -1,21 +1,22 @@
-"""What the engine makes is what transformers makes, alone and in company; who leaves is gone at once."""
+"""A decoder at work: the same text alone, in company, from the cache, drafted or put back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from services.inference_worker.engine.batch import RaggedBatch
 from services.inference_worker.engine.generator import Generator
-from services.inference_worker.engine.transformers_runner import TransformersRunner
-from services.inference_worker.engine.weights import LoadedModel, load
-from services.inference_worker.wire import Finish, Generate, Limits, Sampling
-from tests.unit.inference_worker.tiny_models import CONTEXT, END, decoders, greedy, llama, prompt, save
+from services.inference_worker.engine.runner import DeviceLost
+from services.inference_worker.wire import Embed, Finish, Generate, Limits, Sampling
+from tests.unit.inference_worker.stamped_runner import VOCABULARY, StampedRunner, answer, greedy, logits_after
 
-LIMITS = Limits(cache_tokens=4_096, prefill_tokens=32, running=16)
+CONTEXT = 512
 LENGTHS = (1, 2, 5, 31, 32, 33, 70, 130, 300)
+CRAMPED = Limits(prefill_tokens=32, running=16)
 
 
 @dataclass
@@ -26,186 +27,247 @@ class Clock:
         return self.now
 
 
-@dataclass(frozen=True)
-class Tiny:
-    """A loaded tiny model, and the same one as transformers has it."""
-
-    loaded: LoadedModel
-    reference: Any
-
-    def generator(self, limits: Limits = LIMITS, clock: Clock | None = None) -> Generator:
-        runner = TransformersRunner(self.loaded, limits.cache_tokens)
-        return Generator("tiny", runner, limits, clock or Clock())
+def generator(limits: Limits = CRAMPED, clock: Clock | None = None, **runner: Any) -> Generator:
+    runner = {"blocks": 256, "context_length": CONTEXT, **runner}
+    return Generator("m", StampedRunner(**runner), limits, clock or Clock())
 
 
-def tiny(folder: Path) -> Tiny:
-    from transformers import AutoModelForCausalLM
-
-    return Tiny(
-        load(folder, "generate", "float32", "cpu"), AutoModelForCausalLM.from_pretrained(folder).eval()
-    )
+def prompt(length: int, seed: int = 0) -> list[int]:
+    return [3 + (seed * 101 + place * 37 + place * place) % (VOCABULARY - 3) for place in range(length)]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    return tiny(llama(tmp_path_factory.mktemp("llama")))
+def request(number: int, token_ids: list[int], **asked: Any) -> Generate:
+    extra = {key: asked.pop(key) for key in ("deadline", "tenant", "priority") if key in asked}
+    return Generate(number, "m", token_ids, Sampling(**{"max_tokens": 16, **asked}), 99.0, **extra)
 
 
-def request(number: int, token_ids: list[int], deadline: float | None = None, **sampling: Any) -> Generate:
-    sampling.setdefault("max_tokens", 16)
-    return Generate(number, "tiny", list(token_ids), Sampling(**sampling), 99.0, deadline)
-
-
-def answers(generator: Generator) -> dict[int, list[int]]:
+def answers(model: Generator) -> dict[int, list[int]]:
     """Step until nothing is left; return what each request got."""
     made: dict[int, list[int]] = {}
-    while generator.busy:
-        for output in generator.step().outputs:
+    while model.busy:
+        for output in model.step().outputs:
+            assert not output.failure
             made.setdefault(output.id, []).extend(output.tokens)
     return made
 
 
-@pytest.mark.parametrize("name", decoders())
-def test_greedy_answers_equal_those_of_transformers_alone_and_together(name: str, tmp_path: Path):
-    both = tiny(save(*decoders()[name], tmp_path))
-    prompts = [prompt(length, seed=length) for length in LENGTHS]
-    expected = [greedy(both.reference, each, 16) for each in prompts]
-    assert len({tuple(each) for each in expected}) > len(LENGTHS) // 2
-    generator = both.generator()
-    alone = []
-    for number, each in enumerate(prompts):
-        generator.admit(request(number, each))
-        alone.append(answers(generator)[number])
-    assert alone == expected
-    for number, each in enumerate(prompts):
-        generator.admit(request(number, each))
-    together = answers(generator)
-    assert [together[number] for number in range(len(prompts))] == expected
-
-
-def test_requests_that_come_later_join_without_a_trace(model: Tiny):
-    prompts = [prompt(length, seed=3) for length in (4, 60, 9, 150, 20, 2)]
-    expected = [greedy(model.reference, each, 16) for each in prompts]
-    generator, made = model.generator(), {number: list[int]() for number in range(len(prompts))}
-    for number, each in enumerate(prompts):
-        generator.admit(request(number, each))
-        for output in [*generator.step().outputs, *generator.step().outputs]:
-            made[output.id] += output.tokens
-    for number, tokens in answers(generator).items():
-        made[number] += tokens
-    assert list(made.values()) == expected
-
-
-def test_a_place_that_was_used_before_leaves_nothing_in_the_next_answer(model: Tiny):
-    generator = model.generator(Limits(cache_tokens=CONTEXT, running=2))
-    for seed in range(6):
-        token_ids = prompt(40 + 50 * seed, seed)
-        generator.admit(request(seed, token_ids))
-        assert answers(generator)[seed] == greedy(model.reference, token_ids, 16)
-
-
-def test_the_end_token_ends_an_answer_and_is_not_part_of_it(model: Tiny):
-    expected = greedy(model.reference, prompt(8), 16)
-    end = expected[5]
-    runner = TransformersRunner(model.loaded, LIMITS.cache_tokens, frozenset({end}))
-    assert runner.end_token_ids == {END, end}
-    generator = Generator("tiny", runner, LIMITS)
-    generator.admit(request(1, prompt(8)))
-    made, finish = collect(generator)
-    assert made == expected[: expected.index(end)]
-    assert finish.reason == "stop"
-    generator.admit(request(2, prompt(8), ignore_eos=True))
-    made, finish = collect(generator)
-    assert made == expected
-    assert finish.reason == "length"
-
-
-def collect(generator: Generator) -> tuple[list[int], Finish]:
+def answered(model: Generator) -> tuple[list[int], Finish]:
     """Step until nothing is left; return the tokens and the one finish."""
     made, finishes = [], []
-    while generator.busy:
-        for output in generator.step().outputs:
+    while model.busy:
+        for output in model.step().outputs:
             made += output.tokens
             finishes += [output.finish] if output.finish else []
     (finish,) = finishes
     return made, finish
 
 
-def test_a_stop_token_ends_an_answer_and_is_not_part_of_it(model: Tiny):
-    generator, token_ids = model.generator(), prompt(12, seed=5)
-    expected = greedy(model.reference, token_ids, 16)
-    stop = expected[5]
-    generator.admit(request(1, token_ids, stop_token_ids=(stop,), ignore_eos=True))
-    made, finish = collect(generator)
-    assert made == expected[: expected.index(stop)]
-    assert finish.reason == "stop"
+def alone(token_ids: list[int], **asked: Any) -> list[int]:
+    """Return the answer without an engine."""
+    return answer(request(1, token_ids, **asked), CONTEXT)
 
 
-def test_an_answer_ends_where_the_context_does(model: Tiny):
-    generator = model.generator()
-    generator.admit(request(1, prompt(CONTEXT - 3), max_tokens=50, ignore_eos=True))
-    made, finish = collect(generator)
-    assert len(made) == 3
-    assert finish.reason == "length"
+def test_greedy_answers_are_the_models_alone_and_together():
+    prompts = [prompt(length, seed=length) for length in LENGTHS]
+    expected = [greedy(each, 16) for each in prompts]
+    model = generator()
+    for number, each in enumerate(prompts):
+        model.admit(request(number, each))
+        assert answers(model)[number] == expected[number]
+    for number, each in enumerate(prompts):
+        model.admit(request(number, each))
+    together = answers(model)
+    assert [together[number] for number in range(len(prompts))] == expected
 
 
-def test_a_cancelled_request_is_in_no_later_step_and_its_place_is_free(model: Tiny):
-    generator = model.generator()
+def test_requests_that_come_later_join_without_a_trace():
+    prompts = [prompt(length, seed=3) for length in (4, 60, 9, 150, 20, 2)]
+    model, made = generator(), {number: list[int]() for number in range(len(prompts))}
+    for number, each in enumerate(prompts):
+        model.admit(request(number, each))
+        for output in [*model.step().outputs, *model.step().outputs]:
+            made[output.id] += output.tokens
+    for number, tokens in answers(model).items():
+        made[number] += tokens
+    assert list(made.values()) == [greedy(each, 16) for each in prompts]
+
+
+def test_a_place_that_was_used_before_leaves_nothing_in_the_next_answer():
+    model = generator(blocks=CONTEXT // 16)
+    for seed in range(6):
+        token_ids = prompt(40 + 50 * seed, seed)
+        model.admit(request(seed, token_ids))
+        assert answers(model)[seed] == greedy(token_ids, 16)
+
+
+def test_a_conversation_that_goes_on_reads_only_what_is_new():
+    model, said = generator(), prompt(70)
+    for turn, hit in enumerate((0, 80, 112)):
+        model.admit(request(turn, said, max_tokens=20))
+        made, finish = answered(model)
+        assert (made, finish.cached_tokens) == (greedy(said, 20), hit)
+        said = [*said, *made, *prompt(10, seed=turn)]
+    load = model.step().load
+    assert (load.cached_tokens_hit, load.prompt_tokens_read) == (192, 70 + 20 + 18)
+
+
+def test_tenants_do_not_find_each_others_prefixes():
+    model = generator()
+    for number, (tenant, hit) in enumerate((("a", 0), ("b", 0), ("a", 48))):
+        model.admit(request(number, prompt(60), tenant=tenant))
+        assert answered(model)[1].cached_tokens == hit
+
+
+@pytest.mark.parametrize("asked", [{}, {"temperature": 0.8, "top_p": 0.9}], ids=["greedy", "sampled"])
+def test_who_was_put_back_goes_on_as_if_nothing_had_been(asked: dict[str, float]):
+    prompts = [prompt(30, seed) for seed in range(8)]
+    expected = [
+        alone(each, max_tokens=100, seed=seed, ignore_eos=True, **asked) for seed, each in enumerate(prompts)
+    ]
+    model = generator(blocks=CONTEXT // 16)
+    for seed, each in enumerate(prompts):
+        model.admit(request(seed, each, max_tokens=100, seed=seed, ignore_eos=True, **asked))
+    assert [made for _, made in sorted(answers(model).items())] == expected
+    load = model.step().load
+    assert load.preemptions > 0
+    assert load.prompt_tokens_read == 8 * 30
+    assert load.free_cache_tokens == CONTEXT
+
+
+@pytest.mark.parametrize("asked", [{}, {"temperature": 0.2}], ids=["greedy", "sampled"])
+def test_drafts_save_steps_and_change_nothing(asked: dict[str, float]):
+    model, looping = generator(), prompt(5) * 12
+    model.admit(request(1, looping, max_tokens=60, seed=5, ignore_eos=True, **asked))
+    steps = 0
+    made: list[int] = []
+    while model.busy:
+        report = model.step()
+        steps += 1
+        made += [token for output in report.outputs for token in output.tokens]
+    assert made == alone(looping, max_tokens=60, seed=5, ignore_eos=True, **asked)
+    load = model.step().load
+    assert load.drafted_tokens > load.accepted_draft_tokens > 10
+    assert steps < 50
+
+
+def test_the_end_token_ends_an_answer_and_is_not_part_of_it():
+    expected = greedy(prompt(8), 16)
+    model = generator(end_token_ids=frozenset({expected[5]}))
+    model.admit(request(1, prompt(8)))
+    made, finish = answered(model)
+    assert (made, finish.reason) == (expected[: expected.index(expected[5])], "stop")
+    model.admit(request(2, prompt(8), ignore_eos=True))
+    made, finish = answered(model)
+    assert (made, finish.reason) == (expected, "length")
+
+
+def test_a_stop_token_ends_an_answer_and_is_not_part_of_it():
+    expected = greedy(prompt(12, seed=5), 16)
+    model = generator()
+    model.admit(request(1, prompt(12, seed=5), stop_token_ids=(expected[5],), ignore_eos=True, logprobs=0))
+    made, finish = answered(model)
+    assert (made, finish.reason) == (expected[: expected.index(expected[5])], "stop")
+
+
+def test_an_answer_ends_where_the_context_does():
+    model = generator()
+    model.admit(request(1, prompt(CONTEXT - 3), max_tokens=50))
+    made, finish = answered(model)
+    assert (len(made), finish.reason) == (3, "length")
+
+
+def test_a_cancelled_request_is_in_no_later_step_and_its_place_is_free():
+    model = generator()
     for number in (1, 2):
-        generator.admit(request(number, prompt(8), max_tokens=100, ignore_eos=True))
+        model.admit(request(number, prompt(8), max_tokens=100))
     for _ in range(3):
-        generator.step()
-    assert generator.cancel(1)
-    report = generator.step()
+        model.step()
+    assert model.cancel(1)
+    assert not model.cancel(1)
+    report = model.step()
     assert [output.id for output in report.outputs] == [2]
     assert report.load.running == 1
-    generator.cancel(2)
-    report = generator.step()
+    model.cancel(2)
+    report = model.step()
     assert (report.step, report.outputs) == (4, [])
-    assert report.load.free_cache_tokens == report.load.cache_tokens
+    assert report.load.free_cache_tokens == 256 * 16
     assert report.load.outstanding_tokens == 0
-    assert not generator.busy
+    assert not model.busy
 
 
-def test_a_passed_deadline_is_told_once_and_frees_the_place(model: Tiny):
+def test_a_passed_deadline_is_told_once_and_frees_the_place():
     clock = Clock()
-    generator = model.generator(clock=clock)
-    generator.admit(request(1, prompt(8), deadline=101.0, max_tokens=100, ignore_eos=True))
-    generator.step()
+    model = generator(clock=clock)
+    model.admit(request(1, prompt(8), deadline=101.0, max_tokens=100))
+    model.step()
     clock.now = 101.0
-    report = generator.step()
+    report = model.step()
     assert [(output.id, output.failure) for output in report.outputs] == [(1, "deadline")]
     assert report.load.running == 0
-    assert not generator.busy
+    assert not model.busy
 
 
-def test_one_bad_step_fails_its_requests_and_the_model_goes_on(model: Tiny, caplog: pytest.LogCaptureFixture):
-    generator = model.generator()
-    generator.admit(request(1, [10**9]))  # the worker refuses this; an engine must survive it
-    report = generator.step()
-    assert [(output.id, output.failure) for output in report.outputs] == [(1, "fault")]
-    generator.admit(request(2, prompt(5)))
-    assert answers(generator)[2] == greedy(model.reference, prompt(5), 16)
-
-
-def test_a_seeded_answer_repeats_itself_alone_and_in_company(model: Tiny):
-    generator = model.generator()
-    asked = {"temperature": 1.5, "seed": 11, "top_p": 0.95, "max_tokens": 24, "ignore_eos": True}
-    generator.admit(request(1, prompt(20), **asked))
-    alone = answers(generator)[1]
-    for number in range(2, 9):
-        generator.admit(request(number, prompt(number * 9, seed=number), temperature=1.0, ignore_eos=True))
-    generator.admit(request(9, prompt(20), **asked))
-    assert answers(generator)[9] == alone
-
-
-def test_a_request_is_timed_and_counted(model: Tiny):
+def test_who_waits_keeps_the_model_busy_so_that_no_deadline_is_slept_through():
     clock = Clock()
-    generator = model.generator(clock=clock)
-    generator.admit(request(1, prompt(40), max_tokens=3, ignore_eos=True))
+    model = generator(Limits(running=1), clock)
+    model.admit(request(1, prompt(8), max_tokens=100))
+    model.admit(request(2, prompt(8), deadline=101.0))
+    model.step()
+    assert model.busy
+    clock.now = 101.0
+    assert [(each.id, each.failure) for each in model.step().outputs] == [(2, "deadline"), (1, "")]
+
+
+class Faulty:
+    """Raises an error in one step after it was armed."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def __call__(self, batch: RaggedBatch) -> None:
+        error, self.error = self.error, None
+        if error:
+            raise error
+
+
+def test_one_bad_step_fails_its_requests_and_the_others_go_on(caplog: pytest.LogCaptureFixture):
+    fault = Faulty()
+    model = generator(Limits(running=2), before_step=fault)
+    for number in (1, 2, 3):
+        model.admit(request(number, prompt(5, number)))
+    fault.error = RuntimeError("out of something")
+    report = model.step()
+    assert [(output.id, output.failure) for output in report.outputs] == [(1, "fault"), (2, "fault")]
+    assert answers(model) == {3: greedy(prompt(5, 3), 16)}
+    assert model.step().load.free_cache_tokens == 256 * 16
+    assert "out of something" in caplog.text
+
+
+def test_a_lost_device_ends_the_engine():
+    fault = Faulty()
+    model = generator(before_step=fault)
+    model.admit(request(1, prompt(5)))
+    fault.error = DeviceLost()
+    with pytest.raises(DeviceLost):
+        model.step()
+
+
+def test_a_seeded_answer_repeats_itself_alone_and_in_company():
+    asked = {"temperature": 1.5, "seed": 11, "top_p": 0.95, "max_tokens": 24, "ignore_eos": True}
+    model = generator()
+    for number in range(2, 9):
+        model.admit(request(number, prompt(number * 9, seed=number), temperature=1.0))
+    model.admit(request(9, prompt(20), **asked))
+    assert answers(model)[9] == alone(prompt(20), **asked)
+
+
+def test_a_request_is_timed_and_counted():
+    clock = Clock()
+    model = generator(clock=clock)
+    model.admit(request(1, prompt(40), max_tokens=3))
     finish, report = None, None
-    while generator.busy:
-        report = generator.step()
+    while model.busy:
+        report = model.step()
         finish = next((output.finish for output in report.outputs if output.finish), None)
         clock.now += 1
     assert finish is not None
@@ -215,19 +277,27 @@ def test_a_request_is_timed_and_counted(model: Tiny):
     assert (report.load.finished_requests, report.load.generated_tokens) == (1, 3)
 
 
-def test_log_probabilities_are_those_of_the_model(model: Tiny):
-    import torch
-
-    generator, token_ids = model.generator(), prompt(9)
-    generator.admit(request(1, token_ids, max_tokens=4, logprobs=3, ignore_eos=True))
+def test_log_probabilities_are_those_of_the_model_for_drafted_tokens_too():
+    model, looping = generator(), prompt(5) * 12
+    model.admit(request(1, looping, max_tokens=30, logprobs=3))
     made, told = [], []
-    while generator.busy:
-        for output in generator.step().outputs:
+    while model.busy:
+        for output in model.step().outputs:
             made += output.tokens
             told += output.logprobs
-    with torch.no_grad():
-        rows = model.reference(torch.tensor([token_ids + made])).logits[0].log_softmax(-1)
-    for place, (token, logprob) in enumerate(zip(made, told, strict=True), start=len(token_ids) - 1):
+    assert len(made) == len(told) == 30
+    for place, (token, logprob) in enumerate(zip(made, told, strict=True)):
+        row = logits_after(looping + made[:place]).astype(np.float64)
+        row -= np.log(np.exp(row).sum())
         assert logprob.token == token
-        assert logprob.logprob == pytest.approx(float(rows[place, token]), abs=1e-4)
-        assert [top for top, _ in logprob.top] == rows[place].topk(3).indices.tolist()
+        assert logprob.logprob == pytest.approx(row[token], abs=1e-5)
+        assert [value for _, value in logprob.top] == pytest.approx(sorted(row)[:-4:-1], abs=1e-5)
+
+
+def test_what_the_worker_should_not_have_let_through_is_refused():
+    model = generator()
+    with pytest.raises(TypeError):
+        model.admit(Embed(1, "m", [[1]], "mean", normalize=True, dimensions=4, accepted=0.0))
+    with pytest.raises(ValueError, match="limit"):
+        model.admit(request(1, prompt(CONTEXT)))
+    assert not model.busy
