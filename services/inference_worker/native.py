@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from services.inference_worker.engine.native import library
+from services.inference_worker.engine.native.layouts import VERSION
+
 _LOG = logging.getLogger(__name__)
 
 _MISSING = (
@@ -24,12 +27,7 @@ class Native:
 def find() -> Native | None:
     """Return the library's description; None where it is not there, which is said in the log."""
     try:
-        from services.inference_worker.engine.native import library
-        from services.inference_worker.engine.native.packing import VERSION
-    except ImportError:
-        found = None
-    else:
-        found = Native(library.instruction_set(), VERSION) if library.available() else None
-    if found is None:
-        _LOG.warning(_MISSING)
-    return found
+        return Native(library.instruction_set(), VERSION)
+    except (library.NativeError, OSError) as error:
+        _LOG.warning("%s (%s)", _MISSING, error)
+        return None

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from services.inference_worker.engine.adapters import program
+from services.inference_worker.engine.batch import BLOCK_TOKENS
+from services.inference_worker.engine.checkpoint import open_checkpoint
+from services.inference_worker.engine.native.packing import Precision, pack_model
 from services.inference_worker.engine.transformers_runner import TransformersRunner
 from services.inference_worker.engine.weights import load
 from services.inference_worker.footprint import Footprint, measure, read_header
@@ -24,8 +28,8 @@ def torch(folder: Path, dtype: str, *, generates: bool) -> Footprint:
 def test_it_is_what_a_decoder_then_takes(name: str, dtype: str, tmp_path: Path):
     folder = save(*decoders()[name], tmp_path)
     footprint = torch(folder, dtype, generates=True)
-    runner = TransformersRunner(load(folder, "generate", dtype, "cpu"), 1_000)
-    assert footprint.weight_bytes + 1_000 * footprint.cache_token_bytes == runner.memory_bytes
+    runner = TransformersRunner(load(folder, "generate", dtype, "cpu"), blocks=60)
+    assert footprint.weight_bytes + 60 * BLOCK_TOKENS * footprint.cache_token_bytes == runner.memory_bytes
     assert footprint.context_length == CONTEXT
 
 
@@ -54,3 +58,21 @@ def test_a_gguf_file_tells_what_it_takes_when_it_is_multiplied_out():
     assert footprint.weight_bytes == 4 * 134_515_008
     assert footprint.cache_token_bytes == 2 * 30 * 3 * 64 * 4
     assert footprint.context_length == 8_192
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_it_is_what_a_packed_model_then_takes(precision: Precision, tied: bool, tmp_path: Path):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 4}
+    config = LlamaConfig(vocab_size=4_096, num_key_value_heads=2, tie_word_embeddings=tied, **sizes)
+    folder = save(LlamaForCausalLM, config, tmp_path / "model")
+    checkpoint = open_checkpoint(folder)
+    decoder = program(checkpoint.config, checkpoint.names(), "generate")
+    assert decoder is not None
+    (tmp_path / "packed").mkdir()
+    pack_model(checkpoint, decoder, precision, tmp_path / "packed")
+    packed = (tmp_path / "packed" / "packed.bin").stat().st_size
+    predicted = measure(read_header(folder), Way(precision, "any"), generates=True).weight_bytes
+    assert packed == pytest.approx(predicted, rel=0.03)
