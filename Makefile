@@ -7,10 +7,10 @@ NATIVE := services/inference_worker/engine/native
 SOURCES := $(wildcard $(NATIVE)/csrc/* $(NATIVE)/building.py)
 BUF := .ci/node_modules/.bin/buf
 
-.PHONY: install demo up down test soak bench precision lint format protos breaking examples clean help
+.PHONY: install demo up down test soak bench bench-peers precision lint format protos breaking examples clean help
 
 help: ## Lists the targets.
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s ':'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s ':'
 
 install: .venv/native ## Makes .venv and installs everything that serves.
 
@@ -29,8 +29,12 @@ test: .venv/tools .venv/native examples ## Runs every test but the long ones.
 soak: .venv/tools .venv/native examples ## Runs the long forms: full counts, kills, hours.
 	$(BIN)/pytest -m soak --timeout 7200 $(ARGS)
 
-bench: .venv/tools .venv/native ## Runs the comparisons in benchmarks/.
-	$(BIN)/python -m benchmarks.serving
+bench: .venv/tools .venv/native ## Compares with the peers that are built, and writes benchmarks/*.md.
+	$(BIN)/python -m benchmarks.generation $(ARGS)
+	$(BIN)/python -m benchmarks.embedding $(ARGS)
+
+bench-peers: .venv/tools ## Builds the peers of bench in ~/.cache/trunkline/peers (10 GB, half an hour).
+	$(BIN)/python -m benchmarks.peers
 
 precision: .venv/tools ## Compares the precisions of the default model with float32.
 	$(BIN)/python -m benchmarks.precision --into benchmarks/precision.md

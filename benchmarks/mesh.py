@@ -1,0 +1,86 @@
+"""Trunkline through its public port: the calls that benchmarks make, and a contestant made of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+import grpc
+from trunkline.inference.v1.inference_pb2 import EmbedRequest, GenerateRequest
+from trunkline.inference.v1.inference_pb2_grpc import InferenceServiceStub
+from trunkline.inference.v1.sampling_pb2 import TokenIds
+
+from benchmarks.figures import Wave
+from benchmarks.peers.models import ENCODER
+from services.kit.command import public_address
+
+T = TypeVar("T")
+
+
+class Mesh:
+    """Calls through the public port, from this process, which shares the cores with all of the mesh."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._channel = self._runner.run(self._open())
+        self._stub = InferenceServiceStub(self._channel)
+
+    async def _open(self) -> grpc.aio.Channel:
+        return grpc.aio.insecure_channel(public_address())
+
+    def run(self, work: Awaitable[T]) -> T:
+        """Return what `work` gives, done on the loop that the channel belongs to."""
+
+        async def awaited() -> T:
+            return await work
+
+        return self._runner.run(awaited())
+
+    async def answer(self, model: str, prompt: Sequence[int], new_tokens: int, began: float) -> list[float]:
+        """Return when the tokens of one answer came, in seconds since `began`."""
+        request = GenerateRequest(model=model, token_ids=TokenIds(ids=prompt), max_tokens=new_tokens)
+        request.ignore_eos, request.temperature = True, 0
+        times: list[float] = []
+        async for event in self._stub.Generate(request):
+            count = len(event.delta.token_ids)
+            times += [time.perf_counter() - began] * count
+        return times
+
+    async def embed(self, sentence: str) -> Sequence[float]:
+        """Return one sentence's vector."""
+        answer = await self._stub.Embed(EmbedRequest(model=ENCODER, texts=[sentence]))
+        return answer.embeddings[0].values
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._runner.run(self._channel.close())
+        self._runner.close()
+
+
+class MeshGenerator:
+    """One precision of the default model, through the public port."""
+
+    def __init__(self, name: str, model: str, mesh: Mesh) -> None:
+        self.name = name
+        self._model = model
+        self._mesh = mesh
+
+    def wave(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Wave:
+        """As the protocol of Generator has it."""
+
+        async def all_at_once() -> Wave:
+            began = time.perf_counter()
+            answers = (self._mesh.answer(self._model, each, new_tokens, began) for each in prompts)
+            return Wave(await asyncio.gather(*answers))
+
+        return self._mesh.run(all_at_once())
+
+    def turn(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing has to be woken: a mesh goes on reporting while it has no work."""
+        return contextlib.nullcontext()
+
+    def close(self) -> None:
+        """Leave the mesh to who started it."""
