@@ -7,9 +7,6 @@ when blocks run out, the newest gives its own back and later reads again what th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
-
 from services.inference_worker.engine.batch import BLOCK_TOKENS
 from services.inference_worker.engine.blocks import BlockPool
 from services.inference_worker.engine.budget import Budget
@@ -142,34 +139,43 @@ class Scheduler:
         return True
 
     def _prompts(self, budget: int, now: float) -> list[Chunk]:
-        """Return pieces of prompts, of at most `budget` tokens together."""
-        chunks: list[Chunk] = []
-        under_way = [sequence for sequence in self._running if sequence.pending > 1]
-        for sequence in chain(under_way, self._joining(now)):
-            self._attach(sequence)  # others may have read the same meanwhile
-            chunk = Chunk(sequence, _piece(sequence, budget), [])
-            chunks.append(chunk)
-            budget -= chunk.length
-            if budget == 0:
-                break
+        """Return pieces of prompts, of at most `budget` tokens together.
+
+        Those with the least to read go first, so that a short prompt does not wait for a long one; yet of the
+        budget a block is kept for who has been here the longest.
+        """
+        reading = [sequence for sequence in self._running if sequence.pending > 1] + self._joining()
+        if not reading:
+            return []
+        oldest, chunks = reading[0], list[Chunk]()
+        kept = min(budget, oldest.pending, BLOCK_TOKENS)
+        budget -= kept
+        for sequence in sorted(reading, key=_pending):
+            budget += kept if sequence is oldest else 0
+            if budget > 0:
+                self._attach(sequence)  # others may have read the same meanwhile
+                sequence.started = sequence.started or now
+                chunks.append(Chunk(sequence, _piece(sequence, budget), []))
+                budget -= chunks[-1].length
         return chunks
 
-    def _joining(self, now: float) -> Iterator[Sequence]:
-        """Give waiting sequences places, in the line's order, while the caller asks and there is room.
+    def _joining(self) -> list[Sequence]:
+        """Give waiting sequences places, in the line's order, while there is room; return them.
 
         Nobody is overtaken. Blocks for all that is to be read are given at once, while a block is left for
         each of the others to grow into. Who is alone always fits.
         """
+        joined: list[Sequence] = []
         while len(self._running) < self._most and (first := self._line.head()):
             spare = self._pool.free - self._pool.need(first.table, first.tokens)
             if self._running and spare < len(self._running):
-                return
+                break
             sequence = self._line.take()
-            sequence.started = sequence.started or now
             self._attach(sequence)
             self._pool.ensure(sequence.table, len(sequence.tokens))
             self._running.append(sequence)
-            yield sequence
+            joined.append(sequence)
+        return joined
 
     def _attach(self, sequence: Sequence) -> None:
         before = sequence.computed
@@ -177,6 +183,10 @@ class Scheduler:
         if not sequence.preemptions:
             sequence.cached += sequence.computed - before
             self.cached_tokens += sequence.computed - before
+
+
+def _pending(sequence: Sequence) -> int:
+    return sequence.pending
 
 
 def _piece(sequence: Sequence, budget: int) -> int:

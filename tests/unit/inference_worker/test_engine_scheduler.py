@@ -73,6 +73,16 @@ def test_short_prompts_share_a_step():
     assert advance(planner) == [(1, 4), (2, 4), (3, 2)]
 
 
+def test_a_short_prompt_does_not_wait_for_a_long_one_that_goes_on_all_the_same():
+    planner = scheduler(prefill_tokens=48)
+    planner.admit(sequence(1, prompt=200, new=50))
+    assert advance(planner) == [(1, 48)]
+    planner.admit(sequence(2, prompt=30))
+    assert advance(planner) == [(2, 30), (1, 16)]
+    planner.admit(sequence(3, prompt=60))
+    assert advance(planner) == [(2, 1), (3, 32), (1, 16)]
+
+
 def test_a_chunk_ends_with_a_block_so_that_others_can_share_it():
     planner = scheduler(prefill_tokens=40)
     planner.admit(sequence(1, prompt=100))
@@ -197,3 +207,16 @@ def test_everybody_gets_what_they_asked_for_and_all_blocks_come_back(
         assert planner.running <= running
     assert [len(each.tokens) - each.prompt_length for each in sequences] == [new for _, new in asked]
     assert planner.free_tokens == 64
+
+
+def test_nobody_waits_for_ever_behind_the_important_and_other_tenants():
+    planner = scheduler(running=2)
+    planner.admit(sequence(0, accepted=0.0, priority=-1, tenant="patient"))
+    steps = 0
+    while 0 in planner._all:
+        steps += 1
+        for tenant, number in (("patient", 2 * steps), ("pushy", 2 * steps + 1)):
+            planner.admit(sequence(number, accepted=float(steps), priority=1, tenant=tenant))
+        advance(planner)
+        assert steps < 60
+    assert steps > 4
