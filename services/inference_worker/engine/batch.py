@@ -35,7 +35,8 @@ class RaggedBatch:
     """Rows of all sequences of a step. The rows of one sequence stand together, positions ascending.
 
     `tokens`, `sequences` (the row of `block_tables`) and `positions` have one number a row. `wanted` are the
-    rows, ascending, after which logits are asked for. A table shorter than the widest ends in 0s.
+    rows, ascending, after which logits are asked for. A table shorter than the widest ends in 0s. Without
+    `logits` only the likeliest tokens are used: a runner may spare itself the rest.
     """
 
     tokens: Ints
@@ -43,6 +44,7 @@ class RaggedBatch:
     positions: Ints
     block_tables: Ints
     wanted: Ints
+    logits: bool = True
 
     @property
     def rows(self) -> int:
@@ -50,7 +52,7 @@ class RaggedBatch:
         return len(self.tokens)
 
 
-def pack(parts: Rows[Part]) -> RaggedBatch:
+def pack(parts: Rows[Part], *, logits: bool = True) -> RaggedBatch:
     """Return the batch of these parts, in their order. There must be at least one row."""
     lengths = [len(part.tokens) for part in parts]
     ends = np.cumsum(lengths)
@@ -67,4 +69,5 @@ def pack(parts: Rows[Part]) -> RaggedBatch:
         wanted=np.concatenate(
             [np.arange(end - part.wanted, end, dtype=np.int32) for end, part in zip(ends, parts, strict=True)]
         ),
+        logits=logits,
     )

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable
 from time import monotonic
 
-from services.inference_worker.engine.batch import Floats, pack
+from services.inference_worker.engine.batch import BLOCK_TOKENS, Floats, pack
 from services.inference_worker.engine.blocks import BlockPool
 from services.inference_worker.engine.budget import Budget, calibrate
 from services.inference_worker.engine.runner import DeviceLost, Runner, StepResult
-from services.inference_worker.engine.sampler import choose
+from services.inference_worker.engine.sampler import Choice, choose
 from services.inference_worker.engine.scheduler import Scheduler
 from services.inference_worker.engine.sequence import Chunk, Sequence
 from services.inference_worker.wire import (
@@ -41,6 +41,7 @@ class Generator:
         self._runner = runner
         self._clock = clock
         self._cache_tokens = limits.cache_tokens
+        self._longest = min(runner.context_length, runner.blocks * BLOCK_TOKENS)
         self._pool = BlockPool(runner.blocks)
         self._budget = Budget(calibrate(runner, clock), limits)
         self._scheduler = Scheduler(limits, self._pool, self._budget)
@@ -66,7 +67,7 @@ class Generator:
         self._scheduler.admit(
             Sequence(
                 request,
-                limit=min(len(request.token_ids) + sampling.max_tokens, self._runner.context_length),
+                limit=min(len(request.token_ids) + sampling.max_tokens, self._longest),
                 ends=ends if sampling.ignore_eos else ends | self._runner.end_token_ids,
             )
         )
@@ -96,7 +97,8 @@ class Generator:
         return Report(self._name, self._steps, self._load(), outputs, None, *self._computed)
 
     def _compute(self, chunks: list[Chunk]) -> StepResult:
-        batch = pack([chunk.part() for chunk in chunks])
+        shapes = any(chunk.sequence.shapes for chunk in chunks)
+        batch = pack([chunk.part() for chunk in chunks], logits=shapes)
         began = self._clock()
         result = self._runner.step(batch)
         self._computed = batch.rows, self._clock() - began
@@ -119,9 +121,10 @@ class Generator:
     def _extend(self, chunk: Chunk, logits: Floats, likeliest: list[int], now: float) -> Output:
         """Choose the sequence's next token, and those behind it for as long as the draft had them right."""
         sequence, before, kept = chunk.sequence, len(chunk.sequence.tokens), 0
+        shapes = sequence.shapes
         logprobs: list[TokenLogprob] = []
         while True:
-            choice = choose(logits[kept], likeliest[kept], sequence)
+            choice = choose(logits[kept], likeliest[kept], sequence) if shapes else Choice(likeliest[kept])
             reason = sequence.accept(choice.token, now)
             if choice.logprob is not None and reason != "stop":
                 logprobs.append(choice.logprob)

@@ -19,7 +19,7 @@ class StepResult:
     likeliest: Ints
     """The token with the highest logit, the first of equals; int32 [wanted]."""
     logits: Floats
-    """Float32 [wanted, vocabulary]."""
+    """Float32 [wanted, vocabulary]; [0, vocabulary] will do where the batch asks for none."""
 
 
 class Runner(Protocol):

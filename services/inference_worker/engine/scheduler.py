@@ -103,7 +103,7 @@ class Scheduler:
             self.read_tokens += max(min(computed, sequence.prompt_length) - sequence.computed, 0)
         sequence.computed = computed
         self._pool.commit(sequence.table, sequence.tokens, computed)
-        self._line.charge(sequence.request.tenant, READ_COST * chunk.length + MADE_COST * made)
+        self._line.charge(sequence.request.tenant, MADE_COST * made)
 
     def _decodes(self) -> list[Chunk]:
         ready = [sequence for sequence in self._running if sequence.pending == 1]
@@ -175,6 +175,8 @@ class Scheduler:
             self._pool.ensure(sequence.table, len(sequence.tokens))
             self._running.append(sequence)
             joined.append(sequence)
+            if not sequence.preemptions:
+                self._line.charge(sequence.request.tenant, READ_COST * sequence.pending)
         return joined
 
     def _attach(self, sequence: Sequence) -> None:

@@ -59,6 +59,12 @@ class Sequence:
         return self._random.random()
 
     @property
+    def shapes(self) -> bool:
+        """True where its next token takes more than to know the likeliest."""
+        sampling = self.sampling
+        return sampling.temperature > 0 or self.penalties is not None or sampling.logprobs is not None
+
+    @property
     def pending(self) -> int:
         """Tokens that are to be read before the next one can be chosen; 1 while it makes a token a step."""
         return len(self.tokens) - self.computed

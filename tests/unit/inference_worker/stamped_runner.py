@@ -76,7 +76,7 @@ class StampedRunner:
         self.tokens[places], self.positions[places] = batch.tokens, batch.positions
         logits = [logits_after(self._context(batch, row)) for row in batch.wanted]
         rows = np.stack(logits) if logits else np.zeros((0, VOCABULARY), np.float32)
-        return StepResult(rows.argmax(-1).astype(np.int32), rows)
+        return StepResult(rows.argmax(-1).astype(np.int32), rows if batch.logits else rows[:0])
 
     def _places(self, batch: RaggedBatch) -> Ints:
         blocks = batch.block_tables[batch.sequences, batch.positions // BLOCK_TOKENS]
