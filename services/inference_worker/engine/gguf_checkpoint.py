@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFReader, ReaderTensor, dequantize
+from gguf import GGMLQuantizationType, dequantize
 
 from services.inference_worker.engine.batch import Floats
 from services.inference_worker.engine.checkpoint import BLOCK, QuantBlocks, UnreadableCheckpoint
+from services.store.gguf_metadata import TensorInfo, read_metadata, read_tensors
+from services.store.sources import SourceError
 
 _CONFIG = {
     "context_length": "max_position_embeddings",
@@ -48,13 +50,22 @@ class GgufCheckpoint:
 
     def __init__(self, path: Path) -> None:
         try:
-            reader = GGUFReader(path)
-        except (ValueError, IndexError, KeyError) as error:
-            raise UnreadableCheckpoint(f"{path.name} is no GGUF file: {error}") from error
-        self._tensors: dict[str, ReaderTensor] = {_name(each.name): each for each in reader.tensors}
+            fields, tensors = read_metadata(path), read_tensors(path)
+        except SourceError as error:
+            raise UnreadableCheckpoint(str(error)) from error
+        self._file = np.memmap(path, np.uint8, "r")
+        if any(each.size == 0 or each.offset + each.size > len(self._file) for each in tensors.values()):
+            raise UnreadableCheckpoint(
+                f"{path.name} ends before its tensors do, or has some of unknown types"
+            )
+        self._tensors = {_name(each.name): each for each in tensors.values()}
         factors = self._tensors.pop(_ROPE_FACTORS, None)
-        self.config = _config(reader, factors, tied="lm_head.weight" not in self._tensors)
-        end = _field(reader, "tokenizer.ggml.eos_token_id")
+        self.config = _config(
+            fields,
+            None if factors is None else self._values(factors),
+            tied="lm_head.weight" not in self._tensors,
+        )
+        end = fields.get("tokenizer.ggml.eos_token_id")
         self.config["eos_token_id"] = end
         self.end_token_ids = frozenset() if end is None else frozenset([int(end)])
 
@@ -64,20 +75,27 @@ class GgufCheckpoint:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape, rows first."""
-        return tuple(int(size) for size in reversed(self._tensors[name].shape))
+        return self._tensors[name].shape
 
     def read(self, name: str) -> Floats:
         """Return a tensor as float32, multiplied out."""
-        tensor = self._tensors[name]
-        values = dequantize(tensor.data, tensor.tensor_type).reshape(self.shape(name))
-        ordered: Floats = self._in_order(name, values)
+        ordered: Floats = self._in_order(name, self._values(self._tensors[name]))
         return ordered
 
     def blocks(self, name: str) -> QuantBlocks | None:
         """Return the blocks of a matrix of kind Q4_0, Q4_1 or Q8_0."""
         tensor = self._tensors[name]
-        split = _SPLITS.get(tensor.tensor_type)
-        return split(self._in_order(name, tensor.data)) if split else None
+        split = _SPLITS.get(tensor.type)
+        return split(self._in_order(name, self._bytes(tensor))) if split else None
+
+    def _bytes(self, tensor: TensorInfo) -> Any:
+        """Return a tensor as it stands: [rows, bytes of a row]."""
+        stored = self._file[tensor.offset : tensor.offset + tensor.size]
+        return stored.reshape(*tensor.shape[:-1], -1)
+
+    def _values(self, tensor: TensorInfo) -> Floats:
+        values = dequantize(self._bytes(tensor), GGMLQuantizationType[tensor.type])
+        return np.asarray(values, np.float32).reshape(tensor.shape)
 
     def _in_order(self, name: str, rows: Any) -> Any:
         """Return the rows of queries and keys as Hugging Face has them, whatever a row is made of."""
@@ -102,25 +120,20 @@ def _name(name: str) -> str:
     return name
 
 
-def _field(reader: GGUFReader, key: str) -> Any:
-    field = reader.get_field(key)
-    return None if field is None else field.contents()
-
-
-def _config(reader: GGUFReader, factors: ReaderTensor | None, *, tied: bool) -> dict[str, Any]:
+def _config(fields: dict[str, Any], factors: Floats | None, *, tied: bool) -> dict[str, Any]:
     """Return what config.json would say, as far as the file tells."""
-    kind = _field(reader, "general.architecture")
-    told = {ours: _field(reader, f"{kind}.{theirs}") for theirs, ours in _CONFIG.items()}
+    kind = fields.get("general.architecture")
+    told = {ours: fields.get(f"{kind}.{theirs}") for theirs, ours in _CONFIG.items()}
     config = {"model_type": kind, "tie_word_embeddings": tied, "hidden_act": "silu"}
     config |= {name: value for name, value in told.items() if value is not None}
     config.setdefault("num_key_value_heads", config.get("num_attention_heads"))
-    config.setdefault("vocab_size", len(_field(reader, "tokenizer.ggml.tokens") or ()))
+    config.setdefault("vocab_size", len(fields.get("tokenizer.ggml.tokens") or ()))
     if config.get("sliding_window") is not None:
         config["use_sliding_window"] = True
     if factors is not None:
-        config["rope_scaling"] = {"rope_type": "factors", "factors": factors.data.astype(float).tolist()}
-    elif scaling := _field(reader, f"{kind}.rope.scaling.type"):
-        factor = _field(reader, f"{kind}.rope.scaling.factor")
+        config["rope_scaling"] = {"rope_type": "factors", "factors": factors.astype(float).tolist()}
+    elif scaling := fields.get(f"{kind}.rope.scaling.type"):
+        factor = fields.get(f"{kind}.rope.scaling.factor")
         config["rope_scaling"] = {"rope_type": scaling.replace("none", "default"), "factor": factor}
     return config
 
@@ -152,7 +165,7 @@ def _nibbles(packed: Any) -> Any:
 
 
 _SPLITS = {
-    GGMLQuantizationType.Q4_0: _split_q4_0,
-    GGMLQuantizationType.Q4_1: _split_q4_1,
-    GGMLQuantizationType.Q8_0: _split_q8_0,
+    "Q4_0": _split_q4_0,
+    "Q4_1": _split_q4_1,
+    "Q8_0": _split_q8_0,
 }
