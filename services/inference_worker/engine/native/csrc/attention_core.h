@@ -79,6 +79,14 @@ inline void put_results(const CausalAttention& a, const Queries& q, int kv_head,
     }
 }
 
+// Asks for a block of keys and values that is needed soon: the processor does not foresee where it lies.
+inline void prefetch_block(const CausalAttention& a, const Queries& q, int block, int blocks, int kv_head) {
+    if (block >= blocks) return;
+    const char* start = (const char*)a.block(q.table[block], kv_head);
+    const int bytes = (int)(numbers_of_block(a.size) * sizeof(uint16_t));
+    for (int line = 0; line < bytes; line += 64) __builtin_prefetch(start + line, 0, 2);
+}
+
 // `Products` offers score(workspace, size, queries, blocks) and mix(workspace, size, queries, blocks).
 template <typename Products>
 inline void attend(const CausalAttention& a, const Queries& q, int32_t kv_head) {
@@ -86,9 +94,14 @@ inline void attend(const CausalAttention& a, const Queries& q, int32_t kv_head) 
     read_queries(a, q, kv_head, w);
     Products products(a.size, q.count);
     const int end = a.positions[q.first_row + (q.first + q.count - 1) / a.group()] + 1;
+    const int total = (end + BLOCK_TOKENS - 1) / BLOCK_TOKENS;
     for (int start = 0; start < end; start += CHUNK) {
         const int left = (end - start + BLOCK_TOKENS - 1) / BLOCK_TOKENS, blocks = left < CHUNK_BLOCKS ? left : CHUNK_BLOCKS;
-        for (int b = 0; b < blocks; b++) w.blocks[b] = a.block(q.table[start / BLOCK_TOKENS + b], kv_head);
+        for (int b = 0; b < blocks; b++) {
+            w.blocks[b] = a.block(q.table[start / BLOCK_TOKENS + b], kv_head);
+            if (start == 0) prefetch_block(a, q, b, total, kv_head);
+            prefetch_block(a, q, start / BLOCK_TOKENS + CHUNK_BLOCKS + b, total, kv_head);
+        }
         products.score(w, blocks);
         for (int i = 0; i < q.count; i++) weigh(a.size, a.scale * 1.44269504f, i, start, blocks, w);
         products.mix(w, blocks);

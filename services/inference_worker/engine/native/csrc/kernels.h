@@ -19,8 +19,7 @@ struct RowKernels {
     void (*layer_norm)(const float* x, int32_t width, const float* weight, const float* bias, float epsilon, float* out);
     // out = activation(x[0 .. width)) · x[width .. 2 · width)
     void (*gate)(const float* x, int32_t width, Activation activation, float* out);
-    // The first index of the highest of `count` values, which it puts into `highest`.
-    int32_t (*likeliest)(const float* values, int32_t count, float* highest);
+    float (*highest)(const float* values, int32_t count);
 };
 
 #define TRUNKLINE_KERNELS_OF(level)       \

@@ -26,9 +26,9 @@ void prefetch_tiles(const char* weights) {
 
 // Tiles 0 to 3 hold the results, 4 and 5 the rows, 6 and 7 the weights. All tiles are full, whatever the
 // number of rows: what stands in rows that nobody asked for is dropped by `put`.
-void multiply_16_rows(const uint16_t* x, const uint16_t* weights, int tiles) {
+void multiply_16_rows(const uint16_t* x, const uint16_t* weights, int tiles, bool prefetch) {
     for (int tile = 0; tile < tiles; tile++, x += TILE, weights += 2 * TILE) {
-        prefetch_tiles((const char*)weights);
+        if (prefetch) prefetch_tiles((const char*)weights);
         _tile_loadd(4, x, 64);
         _tile_loadd(6, weights, 64);
         _tile_dpbf16ps(0, 4, 6);
@@ -37,10 +37,10 @@ void multiply_16_rows(const uint16_t* x, const uint16_t* weights, int tiles) {
     }
 }
 
-void multiply_32_rows(const uint16_t* x, const uint16_t* weights, int tiles) {
+void multiply_32_rows(const uint16_t* x, const uint16_t* weights, int tiles, bool prefetch) {
     const uint16_t* below = x + (size_t)tiles * TILE;
     for (int tile = 0; tile < tiles; tile++, x += TILE, below += TILE, weights += 2 * TILE) {
-        prefetch_tiles((const char*)weights);
+        if (prefetch) prefetch_tiles((const char*)weights);
         _tile_loadd(4, x, 64);
         _tile_loadd(6, weights, 64);
         _tile_dpbf16ps(0, 4, 6);
@@ -53,7 +53,14 @@ void multiply_32_rows(const uint16_t* x, const uint16_t* weights, int tiles) {
 }
 
 void put(const Linear& linear, const Output& output, int row, int rows, int first, const float* results) {
-    for (int r = 0; r < rows; r++) finish(linear, output, row + r, first, load(results + r * LANES));
+    const bool bare = !output.bias && output.activation == Activation::none && first + LANES <= linear.outputs;
+    if (!bare) {
+        for (int r = 0; r < rows; r++) finish(linear, output, row + r, first, load(results + r * LANES));
+        return;
+    }
+    float* to = output.values + row * output.stride + (first - output.first_output);
+    for (int r = 0; r < rows; r++, to += output.stride, results += LANES)
+        store(to, output.add ? load(to) + load(results) : load(results));
 }
 
 void multiply_rows(const Linear& linear, const Activations& x, int row, int block, const Output& output) {
@@ -66,10 +73,11 @@ void multiply_rows(const Linear& linear, const Activations& x, int row, int bloc
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
+    const bool prefetch = row == 0;  // later rows find the weights in the cache
     if (lower > 0)
-        multiply_32_rows(inputs, weights, tiles);
+        multiply_32_rows(inputs, weights, tiles, prefetch);
     else
-        multiply_16_rows(inputs, weights, tiles);
+        multiply_16_rows(inputs, weights, tiles, prefetch);
     _tile_stored(0, results[0], 64);
     _tile_stored(1, results[1], 64);
     put(linear, output, row, upper, block * BLOCK_OUTPUTS, results[0]);

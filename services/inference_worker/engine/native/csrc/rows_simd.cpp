@@ -65,20 +65,17 @@ void gate(const float* x, int32_t width, Activation activation, float* out) {
     });
 }
 
-int32_t likeliest(const float* values, int32_t count, float* highest) {
+float highest(const float* values, int32_t count) {
     Floats best = all(-__builtin_inff());
     each_vector(count & ~(LANES - 1), [&](int i, int) { best = maximum(best, load(values + i)); });
     float top = maximum(best);
     for (int i = count & ~(LANES - 1); i < count; i++) top = values[i] > top ? values[i] : top;
-    *highest = top;
-    for (int i = 0; i < count; i++)
-        if (values[i] == top) return i;
-    return 0;
+    return top;
 }
 
 }  // namespace
 
-RowKernels row_kernels() { return {read, add, rms_norm, layer_norm, gate, likeliest}; }
+RowKernels row_kernels() { return {read, add, rms_norm, layer_norm, gate, highest}; }
 
 }  // namespace LEVEL
 }  // namespace trunkline

@@ -267,10 +267,10 @@ void Model::head_chunk(const Operation& op, int32_t first, int32_t last, int thr
     if (batch_->logits) output = {logits_.as<float>(), linear.outputs, 0, false, output.activation, output.bias};
     kernel_of(linear).multiply(linear, activations_for(linear), first, last, output);
     for (int32_t row = 0; row < rows_; row++) {
-        float highest = 0;
         const float* logits = output.values + row * output.stride + (token - output.first_output);
-        const int32_t index = row_kernels_.likeliest(logits, count, &highest);
-        if (highest > best[row].value) best[row] = {highest, token + index};
+        const float highest = row_kernels_.highest(logits, count);
+        if (highest > best[row].value)
+            best[row] = {highest, token + static_cast<int32_t>(std::find(logits, logits + count, highest) - logits)};
     }
 }
 
