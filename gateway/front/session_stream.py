@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -13,7 +14,9 @@ import grpc
 from trunkline.worker.v1 import worker_pb2 as pb
 
 from services.kit.errors import TrunklineError
-from services.kit.status import from_rpc_error, from_status
+from services.kit.status import from_status
+
+_LOGGER = logging.getLogger(__name__)
 
 # A message of more ids than this goes as it is, and what comes next goes in another: 64 MiB are the limit.
 _IDS_OF_A_MESSAGE = 1 << 20
@@ -50,7 +53,12 @@ class SessionStream:
         self._ids_in_last = 0
         self._wanted = asyncio.Event()
         self._running = asyncio.create_task(self._run(), context=contextvars.Context())
-        self.open = True
+        self._running.add_done_callback(self._end)
+
+    @property
+    def open(self) -> bool:
+        """Whether it takes requests."""
+        return not self._running.done()
 
     def submit(self, reader: Reader, tokens: int) -> pb.SessionSubmit:
         """Return a request to fill in before the next await; it goes out with what else waits.
@@ -84,19 +92,22 @@ class SessionStream:
     async def _run(self) -> None:
         call = self._open_call()
         writing = asyncio.create_task(self._write(call))
-        error = self._lost()
         try:
             async for response in call:
                 self._take(response)
-        except grpc.aio.AioRpcError as broken:
-            error.__cause__ = from_rpc_error(broken)
         finally:
-            self.open = False
             writing.cancel()
             call.cancel()
-            readers, self._readers = self._readers, {}
-            for reader in readers.values():
-                reader.ended(error)
+
+    def _end(self, ended: asyncio.Task[None]) -> None:
+        error = self._lost()
+        cause = None if ended.cancelled() else ended.exception()
+        if cause is not None and not isinstance(cause, grpc.aio.AioRpcError):
+            _LOGGER.error("a session broke by a fault of ours", exc_info=cause)
+        error.__cause__ = cause
+        readers, self._readers = self._readers, {}
+        for reader in readers.values():
+            reader.ended(error)
 
     async def _write(self, call: Any) -> None:
         while True:
