@@ -82,8 +82,8 @@ class Budget:
 def calibrate(runner: Runner, clock: Callable[[], float]) -> StepCurve:
     """Measure steps of the runner, whose cache must be empty, for 0.3 s or until two sizes are known."""
     sizes = [rows for rows in _SIZES if rows <= min(runner.context_length, runner.blocks * BLOCK_TOKENS)]
-    began, measured = clock(), dict[int, float]()
     runner.step(_batch(1, runner))  # the first step pays for what later ones find
+    began, measured = clock(), dict[int, float]()
     for rows in sizes:
         if len(measured) >= 2 and clock() - began > _SECONDS:
             break

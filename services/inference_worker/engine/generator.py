@@ -40,8 +40,8 @@ class Generator:
         self._name = name
         self._runner = runner
         self._clock = clock
-        self._cache_tokens = limits.cache_tokens
-        self._longest = min(runner.context_length, runner.blocks * BLOCK_TOKENS)
+        self._cache_tokens = runner.blocks * BLOCK_TOKENS
+        self._longest = min(runner.context_length, self._cache_tokens)
         self._pool = BlockPool(runner.blocks)
         self._budget = Budget(calibrate(runner, clock), limits)
         self._scheduler = Scheduler(limits, self._pool, self._budget)
@@ -162,7 +162,7 @@ class Generator:
             running=scheduler.running,
             outstanding_tokens=scheduler.outstanding_tokens,
             cache_tokens=self._cache_tokens,
-            free_cache_tokens=min(scheduler.free_tokens, self._cache_tokens),
+            free_cache_tokens=scheduler.free_tokens,
             finished_requests=self._finished,
             generated_tokens=self._generated,
             cached_tokens_hit=scheduler.cached_tokens,
