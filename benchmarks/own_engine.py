@@ -19,8 +19,9 @@ from benchmarks.peers.models import GENERATOR
 from benchmarks.peers.programs import turns
 from services.inference_worker import native
 from services.inference_worker.converter import Converter
-from services.inference_worker.devices import CPU, Device, HostInventory
-from services.inference_worker.engine.backend import Backend, ServedModel
+from services.inference_worker.devices import CPU, HostInventory
+from services.inference_worker.engine.backend import ServedModel
+from services.inference_worker.engine.backends import DeviceBackend
 from services.inference_worker.preparation import Preparation
 from services.inference_worker.settings import WorkerSettings
 from services.inference_worker.wire import Embed, Generate, LoadModel, Sampling
@@ -98,7 +99,7 @@ class Work:
         return time.perf_counter() - began
 
 
-async def load_command(model: str, precision: str) -> tuple[LoadModel, Device]:
+async def load_command(model: str, precision: str) -> LoadModel:
     """Return what a worker tells the engine of the processor, with the model prepared as it would be."""
     settings = read(WorkerSettings)
     spec = Catalogue.read(settings.store.catalogue).get(model)
@@ -108,24 +109,17 @@ async def load_command(model: str, precision: str) -> tuple[LoadModel, Device]:
     prepared = await preparation.prepare(fetched, device, _unseen)
     ends, limits = prepared.end_token_ids, settings.limits
     where, way = str(prepared.folder), prepared.way
-    return LoadModel(model, where, spec.task.value, way.precision, ends, limits), device
+    return LoadModel(model, where, spec.task.value, way.precision, ends, limits)
 
 
 def _unseen(_fraction: float, _sentence: str) -> None:
     """Show nobody how far it is."""
 
 
-def backend(device: Device) -> Backend:
-    """Return what an engine process of this device loads with."""
-    from services.inference_worker.engine.transformers_backend import TransformersBackend
-
-    return TransformersBackend("cpu")
-
-
 def main(model: str, precision: str) -> None:
     """Load the model and answer jobs."""
-    command, device = asyncio.run(load_command(model, precision))
-    served, _ = backend(device).load(command)
+    command = asyncio.run(load_command(model, precision))
+    served, _ = DeviceBackend(CPU, 0).load(command)
     turns.serve(Work(served, model).do)
 
 

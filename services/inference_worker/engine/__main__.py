@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import socket
 
-from services.inference_worker.engine.backend import Backend
+from services.inference_worker.engine.backends import DeviceBackend
 from services.inference_worker.engine.link import Link
 from services.inference_worker.engine.loop import Loop
 from services.kit import logs
@@ -27,24 +26,7 @@ def main() -> None:
         LogFormat(os.environ.get("TRUNKLINE_LOG_FORMAT") or LogFormat.AUTO),
     )
     link = Link(socket.socket(fileno=arguments.pipe))
-    # A restart is nearly all imports, and a sixth of that is the collector walking what is here to stay.
-    gc.disable()
-    backend = _backend(arguments.device, arguments.threads)
-    gc.freeze()
-    gc.enable()
-    Loop(link, backend).run()
-
-
-def _backend(device: str, threads: int) -> Backend:
-    import torch
-
-    # Before the first parallel operation: threads that exist keep their number.
-    if threads:
-        torch.set_num_threads(threads)
-
-    from services.inference_worker.engine.transformers_backend import TransformersBackend
-
-    return TransformersBackend(device)
+    Loop(link, DeviceBackend(arguments.device, arguments.threads)).run()
 
 
 if __name__ == "__main__":

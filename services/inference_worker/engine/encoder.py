@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Rows
-from dataclasses import dataclass, field
+from itertools import groupby
 from time import monotonic
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from services.inference_worker.engine.inputs import Input, InputQueue
-from services.inference_worker.engine.pooling import pool
-from services.inference_worker.engine.weights import LoadedModel
+from services.inference_worker.engine.batch import Floats, Ints
+from services.inference_worker.engine.deadlines import Deadlines
+from services.inference_worker.engine.inputs import InputQueue, Inputs, Span
+from services.inference_worker.engine.pooling import Dense, finish, pool
+from services.inference_worker.engine.runner import DeviceLost, EncoderRunner
 from services.inference_worker.wire import (
     Batch,
     Embed,
@@ -33,43 +34,62 @@ from services.inference_worker.wire import (
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(eq=False, slots=True)
 class _Request:
     """An Embed with the vectors it has so far."""
 
-    asked: Embed
-    vectors: dict[int, Tensor] = field(default_factory=dict)
-    started: float = 0.0
+    __slots__ = ("asked", "missing", "started", "vectors")
+
+    def __init__(self, asked: Embed) -> None:
+        self.asked = asked
+        self.missing = len(asked.inputs)
+        self.started = 0.0
+        self.vectors: Floats | None = None
 
     @property
-    def done(self) -> bool:
-        return len(self.vectors) == len(self.asked.inputs)
+    def wish(self) -> tuple[str, int, bool]:
+        """What is asked of each vector."""
+        return (self.asked.pooling, self.asked.dimensions, self.asked.normalize)
 
-    @property
-    def deadline(self) -> float:
-        return math.inf if self.asked.deadline is None else self.asked.deadline
+    def take(self, span: Span, vectors: Floats) -> None:
+        """Keep the vectors of some of the inputs."""
+        self.missing -= len(vectors)
+        if len(vectors) == len(self.asked.inputs) == 1:
+            self.vectors = vectors
+            return
+        if self.vectors is None:
+            self.vectors = np.empty((len(self.asked.inputs), vectors.shape[1]), np.float32)
+        self.vectors[span.order] = vectors
 
     def output(self, now: float) -> Output:
         """Return the whole answer: every vector is there."""
-        values = torch.stack([self.vectors[index] for index in range(len(self.vectors))]).numpy()
-        return Output(
-            self.asked.id, vectors=Vectors(values.astype("<f4").tobytes(), Timings(self.started, now, now))
-        )
+        values = np.asarray(self.vectors, "<f4").tobytes()
+        return Output(self.asked.id, vectors=Vectors(values, Timings(self.started, now, now)))
 
 
 class Encoder:
-    """One loaded encoder. `clock` gives the seconds in which deadlines and timings are."""
+    """One loaded encoder, with the dense layers behind its pooling.
+
+    `clock` gives the seconds in which deadlines and timings are.
+    """
 
     def __init__(
-        self, name: str, loaded: LoadedModel, limits: Limits, clock: Callable[[], float] = monotonic
+        self,
+        name: str,
+        runner: EncoderRunner,
+        limits: Limits,
+        dense: Rows[Dense] = (),
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._name = name
-        self._loaded = loaded
+        self._runner = runner
         self._limits = limits
+        self._dense = dense
         self._clock = clock
         self._requests: dict[int, _Request] = {}
+        self._deadlines = Deadlines(self._requests)
         self._queue = InputQueue()
         self._steps = 0
+        self._started = 0
         self._finished = 0
         self._changed = False
 
@@ -83,71 +103,91 @@ class Encoder:
         if not isinstance(request, Embed):
             raise TypeError("an encoder makes no tokens")
         self._requests[request.id] = _Request(request)
-        self._queue.add(request.id, map(len, request.inputs))
+        self._queue.add(Inputs(request.id, request.inputs))
+        self._deadlines.add(request.id, math.inf if request.deadline is None else request.deadline)
 
     def cancel(self, request_id: int) -> bool:
         """Forget a request; return whether it was here."""
         found = request_id in self._requests
-        self._forget({request_id} if found else set())
-        self._changed |= found
+        if found:
+            self._forget([request_id])
+            self._changed = True
         return found
 
     def step(self) -> Report:
         """Run one batch, and tell what came of it."""
-        now = self._clock()
-        late = {key for key, request in self._requests.items() if request.deadline <= now}
+        late = self._deadlines.passed(self._clock())
         self._forget(late)
         outputs, batch = [Output(key, failure="deadline") for key in late], None
         if self._queue:
             self._steps += 1
+            spans = self._queue.take(self._limits.batch_tokens)
             try:
-                batch, finished = self._run(self._queue.take(self._limits.batch_tokens))
+                batch, finished = self._run(spans)
                 outputs += finished
-            except torch.AcceleratorError:
-                raise  # the device is lost to this process: a new one must take over
-            except Exception:  # noqa: BLE001 - whatever it was, other models go on
+            except DeviceLost:
+                raise  # a new process must take over
+            except Exception:  # noqa: BLE001 - whatever it was, other requests go on
                 _LOG.exception("a batch of %s failed", self._name)
-                outputs += [Output(key, failure="fault") for key in self._requests]
-                self._forget(set(self._requests))
+                failed = [span.inputs.request for span in spans]
+                outputs += [Output(key, failure="fault") for key in failed]
+                self._forget(failed)
         self._changed = False
         return Report(self._name, self._steps, self._load(), outputs, batch)
 
-    def _run(self, chosen: list[Input]) -> tuple[Batch, list[Output]]:
+    def _run(self, spans: list[Span]) -> tuple[Batch, list[Output]]:
         started = self._clock()
-        requests = {each.request: self._requests[each.request] for each in chosen}
-        states, mask = self._encode([requests[each.request].asked.inputs[each.index] for each in chosen])
-        for each, state, kept in zip(chosen, states, mask, strict=True):
-            request = requests[each.request]
-            request.vectors[each.index] = pool(state, kept, request.asked)
-            request.started = request.started or started
+        # Those that ask for the same stand together, to be pooled together.
+        chosen = sorted(((self._requests[each.inputs.request], each) for each in spans), key=_wish)
+        lengths = np.concatenate([span.lengths for _, span in chosen])
+        states = self._runner.encode(np.concatenate([span.tokens for _, span in chosen]), lengths)
+        self._share(chosen, lengths, states)
         ended = self._clock()
-        outputs = [request.output(ended) for request in requests.values() if request.done]
-        for output in outputs:
-            del self._requests[output.id]
+        for request, _ in chosen:
+            self._started += not request.started
+            request.started = request.started or started
+        outputs = [request.output(ended) for request, _ in chosen if not request.missing]
+        self._forget([output.id for output in outputs])
         self._finished += len(outputs)
-        return Batch(list(requests), len(chosen), int(mask.sum()), started, ended), outputs
+        ids = [span.inputs.request for span in spans]
+        return Batch(ids, len(lengths), len(states), started, ended), outputs
 
-    @torch.inference_mode()
-    def _encode(self, inputs: Rows[list[int]]) -> tuple[Tensor, Tensor]:
-        """Return the last hidden states, float32 [inputs, longest, size], and a mask, 1 where a token is."""
-        longest, padding = max(map(len, inputs)), self._loaded.padding_id
-        tokens = torch.tensor([each + [padding] * (longest - len(each)) for each in inputs])
-        mask = torch.tensor([[1] * len(each) + [0] * (longest - len(each)) for each in inputs])
-        device = self._loaded.device
-        output = self._loaded.model(input_ids=tokens.to(device), attention_mask=mask.to(device))
-        return output.last_hidden_state.float().cpu(), mask
+    def _share(self, chosen: list[tuple[_Request, Span]], lengths: Ints, states: Floats) -> None:
+        """Give each request the vectors of its inputs."""
+        first = row = 0
+        for _, alike in groupby(chosen, _wish):
+            group = list(alike)
+            last = first + sum(span.last - span.first for _, span in group)
+            end = row + int(lengths[first:last].sum())
+            vectors = self._vectors(states[row:end], lengths[first:last], group[0][0].asked)
+            _deal(group, vectors)
+            first, row = last, end
 
-    def _forget(self, keys: set[int]) -> None:
+    def _vectors(self, states: Floats, lengths: Ints, asked: Embed) -> Floats:
+        pooled = pool(states, lengths, asked.pooling)
+        return finish(pooled, self._dense, asked.dimensions, normalize=asked.normalize)
+
+    def _forget(self, keys: Iterable[int]) -> None:
         for key in keys:
-            del self._requests[key]
-        if keys:
-            self._queue.remove(keys)
+            self._started -= bool(self._requests.pop(key).started)
+            self._queue.remove(key)
 
     def _load(self) -> Load:
-        waiting = sum(1 for each in self._requests.values() if not each.started)
         return Load(
-            queued=waiting,
-            running=len(self._requests) - waiting,
+            queued=len(self._requests) - self._started,
+            running=self._started,
             outstanding_tokens=self._queue.tokens,
             finished_requests=self._finished,
         )
+
+
+def _wish(chosen: tuple[_Request, Span]) -> tuple[str, int, bool]:
+    return chosen[0].wish
+
+
+def _deal(group: list[tuple[_Request, Span]], vectors: Floats) -> None:
+    first = 0
+    for request, span in group:
+        last = first + span.last - span.first
+        request.take(span, vectors[first:last])
+        first = last

@@ -1,80 +1,116 @@
-"""The inputs that wait for an encoder, ordered by length, and how batches are cut from them."""
+"""The inputs that wait for an encoder, and how batches are cut from them."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections import deque
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Sequence as Rows
 from dataclasses import dataclass
+from itertools import accumulate, chain
+
+import numpy as np
+
+from services.inference_worker.engine.batch import Ints
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class Input:
-    """One input of a request: `length` tokens, the `number`th to arrive."""
+class Inputs:
+    """The inputs of one request, packed one after the other from the shortest to the longest.
 
-    length: int
-    number: int
-    request: int
-    index: int
+    Inputs of like length then share batches. `order` says which each was; the first `taken` have left.
+    """
+
+    __slots__ = ("ends", "lengths", "order", "request", "taken", "tokens")
+
+    def __init__(self, request: int, inputs: Rows[Rows[int]]) -> None:
+        lengths = list(map(len, inputs))
+        self.order = sorted(range(len(lengths)), key=lengths.__getitem__)
+        ascending = [lengths[index] for index in self.order]
+        self.lengths = np.array(ascending, np.int32)
+        self.ends = list(accumulate(ascending, initial=0))
+        packed = chain.from_iterable(inputs[index] for index in self.order)
+        self.tokens: Ints = np.fromiter(packed, np.int32, self.ends[-1])
+        self.request = request
+        self.taken = 0
+
+    @property
+    def left(self) -> int:
+        """Tokens that have not been taken."""
+        return self.ends[-1] - self.ends[self.taken]
+
+
+@dataclass(slots=True)
+class Span:
+    """The inputs `first` to `last`, that one not among them, of a request."""
+
+    inputs: Inputs
+    first: int
+    last: int
+
+    def grow(self, budget: int, least: int = 0) -> int:
+        """Take the next inputs for as long as they fit, but at least so many; return their tokens."""
+        ends, before = self.inputs.ends, self.last
+        fitting = bisect_right(ends, ends[before] + budget, before) - 1
+        self.last = max(fitting, before + least)
+        return ends[self.last] - ends[before]
+
+    @property
+    def tokens(self) -> Ints:
+        """The tokens, one input after the other."""
+        return self.inputs.tokens[self.inputs.ends[self.first] : self.inputs.ends[self.last]]
+
+    @property
+    def lengths(self) -> Ints:
+        """How long each input is."""
+        return self.inputs.lengths[self.first : self.last]
+
+    @property
+    def order(self) -> list[int]:
+        """Which of the request's inputs each is."""
+        return self.inputs.order[self.first : self.last]
 
 
 class InputQueue:
-    """Waiting inputs.
+    """Waiting inputs, oldest request first.
 
-    A batch is the oldest input and its neighbours in length: little padding, and nobody starves.
+    The oldest request is in every batch: nobody starves. All have the same share of what is left, and what
+    some do not need is the older ones': a request of thousands does not hold up one of a sentence.
     """
 
     def __init__(self) -> None:
-        self._ordered: list[Input] = []
-        self._arrivals: deque[Input] = deque()  # with inputs that have left; `take` passes over them
-        self._next = 0
+        self._waiting: dict[int, Inputs] = {}
         self.tokens = 0
 
     def __len__(self) -> int:
-        return len(self._ordered)
+        return len(self._waiting)
 
-    def add(self, request: int, lengths: Iterable[int]) -> None:
-        """Queue a request's inputs, of these lengths in tokens."""
-        for index, length in enumerate(lengths):
-            new = Input(length, self._next, request, index)
-            self._next += 1
-            self.tokens += length
-            self._arrivals.append(new)
-            insort(self._ordered, new)
+    def add(self, inputs: Inputs) -> None:
+        """Queue a request's inputs."""
+        self._waiting[inputs.request] = inputs
+        self.tokens += inputs.left
 
-    def remove(self, requests: set[int]) -> None:
-        """Forget all inputs of these requests."""
-        self._ordered = [each for each in self._ordered if each.request not in requests]
-        self.tokens = sum(each.length for each in self._ordered)
+    def remove(self, request: int) -> None:
+        """Forget what is left of a request's inputs, if anything is."""
+        if inputs := self._waiting.pop(request, None):
+            self.tokens -= inputs.left
 
-    def take(self, budget: int) -> list[Input]:
-        """Return and forget the next batch: at most `budget` tokens with padding, but at least one input.
+    def take(self, budget: int) -> list[Span]:
+        """Return and forget the next batch: at most `budget` tokens, but at least one input.
 
-        The queue must not be empty.
+        The queue must not be empty. A request has one span of the batch.
         """
-        start = self._oldest()
-        end, length = start + 1, self._ordered[start].length
-        while grown := self._grown(start, end, length, budget):
-            start, end = grown
-        batch = self._ordered[start:end]
-        del self._ordered[start:end]
-        self.tokens -= sum(each.length for each in batch)
-        return batch
+        spans = [Span(each, each.taken, each.taken) for each in self._waiting.values()]
+        left = budget - spans[0].grow(0, least=1)
+        for place, span in enumerate(spans):
+            left -= span.grow(left // (len(spans) - place)) if left > 0 else 0
+        for span in spans:
+            left -= span.grow(left) if left > 0 else 0
+        taken = [span for span in spans if span.last > span.first]
+        for span in taken:
+            self._leave(span)
+        return taken
 
-    def _grown(self, start: int, end: int, length: int, budget: int) -> tuple[int, int] | None:
-        """Return start and end with the neighbour whose length is nearest to `length`; None if none fits."""
-        fitting = [
-            (abs(self._ordered[place].length - length), first, last)
-            for place, first, last in ((end, start, end + 1), (start - 1, start - 1, end))
-            if 0 <= place < len(self._ordered) and (last - first) * self._ordered[last - 1].length <= budget
-        ]
-        return min(fitting)[1:] if fitting else None
-
-    def _oldest(self) -> int:
-        """Return the place of the oldest input in the order of lengths."""
-        while True:
-            oldest = self._arrivals[0]
-            place = bisect_left(self._ordered, oldest)
-            if place < len(self._ordered) and self._ordered[place] == oldest:
-                return place
-            self._arrivals.popleft()
+    def _leave(self, span: Span) -> None:
+        inputs = span.inputs
+        self.tokens -= inputs.ends[span.last] - inputs.ends[span.first]
+        inputs.taken = span.last
+        if span.last == len(inputs.order):
+            del self._waiting[inputs.request]

@@ -82,20 +82,11 @@ class CausalAttention:
 
     def _attend(self, operation: Attention, queries: Tensor, index: int) -> Tensor:
         segment = self._segments[index]
-        keys, values = (
-            each[: segment.end].transpose(0, 1)[None]
-            for each in self._cache.read(operation.layer, segment.table)
-        )
-        groups = operation.heads // operation.kv_heads
-        mine = queries[segment.rows]
-        # Heads that share keys lie beside each other: as one head of more rows they need no copies of them.
-        packed = mine.transpose(0, 1).reshape(1, operation.kv_heads, groups * len(mine), operation.size)
         if index not in self._masks:
-            self._masks[index] = _mask(segment, groups, queries)
-        attended = scaled_dot_product_attention(
-            packed, keys, values, attn_mask=self._masks[index], scale=operation.scale
-        )
-        return attended.reshape(operation.heads, len(mine), -1).transpose(0, 1).flatten(1)
+            self._masks[index] = mask_segment(segment, None, operation.heads // operation.kv_heads, queries)
+        keys, values = (each[: segment.end] for each in self._cache.read(operation.layer, segment.table))
+        mine = queries[segment.rows]
+        return attend_segment(mine, keys, values, self._masks[index], operation.scale).flatten(1)
 
 
 class FullAttention:
@@ -154,11 +145,32 @@ def split(operation: Attention, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return queries, keys, values
 
 
-def _mask(segment: Segment, groups: int, like: Tensor) -> Tensor | None:
-    """Return what is added to the scores so that no row sees a later one [groups · rows, end]; None: 0."""
-    if segment.end - segment.start == 1:
+def attend_segment(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float | None
+) -> Tensor:
+    """Return the attention of one sequence's rows, [rows, heads, size] as `queries` are.
+
+    `keys` and `values` are [tokens, kv_heads, size]; `mask` is added to the scores [groups · rows, tokens].
+    """
+    rows, heads, size = queries.shape
+    # Heads that share keys lie beside each other: as one head of more rows they need no copies of them.
+    packed = queries.transpose(0, 1).reshape(1, keys.shape[1], -1, size)
+    keys, values = keys.transpose(0, 1)[None], values.transpose(0, 1)[None]
+    attended = scaled_dot_product_attention(packed, keys, values, attn_mask=mask, scale=scale)
+    return attended.reshape(heads, rows, -1).transpose(0, 1)
+
+
+def mask_segment(segment: Segment, window: int | None, groups: int, like: Tensor) -> Tensor | None:
+    """Return what is added to the scores of a segment, [groups · rows, end]; None for 0.
+
+    A row sees itself and what is before it: all of it, or `window` tokens with itself.
+    """
+    if segment.end - segment.start == 1 and (window is None or segment.end <= window):
         return None
     columns = torch.arange(segment.end, device=like.device)
-    hidden = columns > columns[segment.start :, None]
-    mask = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
-    return mask.masked_fill_(hidden, -torch.inf).repeat(groups, 1)
+    here = columns[segment.start :, None]
+    hidden = columns > here
+    if window is not None:
+        hidden |= columns <= here - window
+    added = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
+    return added.masked_fill_(hidden, -torch.inf).repeat(groups, 1)

@@ -7,6 +7,7 @@ import torch
 
 from services.inference_worker.engine.batch import Floats, Ints
 from services.inference_worker.engine.torch_attention import FullAttention
+from services.inference_worker.engine.torch_device import computing
 from services.inference_worker.engine.torch_program import TorchProgram
 
 
@@ -20,7 +21,7 @@ class TorchEncoder:
         self.dimensions = model.program.result.width
         self.memory_bytes = model.weight_bytes
 
-    @torch.inference_mode()
+    @computing()
     def encode(self, tokens: Ints, lengths: Ints) -> Floats:
         """Return the state of every token, float32 [tokens, dimensions]."""
         device = self._model.device

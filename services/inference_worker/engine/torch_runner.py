@@ -9,6 +9,7 @@ from torch import Tensor
 from services.inference_worker.engine.batch import BLOCK_TOKENS, RaggedBatch
 from services.inference_worker.engine.runner import StepResult
 from services.inference_worker.engine.torch_attention import BlockCache, CausalAttention
+from services.inference_worker.engine.torch_device import computing
 from services.inference_worker.engine.torch_graphs import Capture, DecodeGraphs
 from services.inference_worker.engine.torch_program import TorchProgram
 
@@ -33,7 +34,7 @@ class TorchRunner:
         self.end_token_ids = end_token_ids
         self.memory_bytes = model.weight_bytes + self._cache.memory_bytes
 
-    @torch.inference_mode()
+    @computing()
     def step(self, batch: RaggedBatch) -> StepResult:
         """Read the rows: put their keys and values into the cache, and return the logits that are wanted."""
         if self._graphs and self._graphs.serves(batch):

@@ -30,7 +30,7 @@ def frequencies(config: dict[str, Any], size: int) -> tuple[float, ...] | None:
         case "llama3":
             scaled = _llama3(angles, told)
         case "factors":
-            scaled = angles / np.asarray(told["factors"], np.float32)
+            scaled = np.divide(angles, np.array(told["factors"]), dtype=np.float32)
         case _:
             return None
     return tuple(float(angle) for angle in scaled)

@@ -15,6 +15,7 @@ import numpy as np
 
 from services.inference_worker.engine import adapters
 from services.inference_worker.engine.checkpoint import Checkpoint, matrix, open_checkpoint, vector
+from services.inference_worker.engine.heads import copy_heads
 from services.inference_worker.engine.native import layouts
 from services.inference_worker.engine.native.layouts import VERSION, Kind
 from services.inference_worker.engine.native.lowering import Lowered, Role, Weight, lower
@@ -110,6 +111,7 @@ def main(arguments: list[str]) -> int:
     if program is None:
         return NO_PROGRAM
     pack_model(checkpoint, program, cast("Precision", precision), Path(into))
+    copy_heads(Path(source), Path(into))
     return 0
 
 

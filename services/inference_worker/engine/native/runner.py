@@ -7,24 +7,27 @@ from pathlib import Path
 
 import numpy as np
 
-from services.inference_worker.engine.batch import Floats, Ints, RaggedBatch
+from services.inference_worker.engine.batch import BLOCK_TOKENS, Floats, Ints, RaggedBatch
 from services.inference_worker.engine.crowding import Crowding
 from services.inference_worker.engine.native import library, loading
 from services.inference_worker.engine.runner import StepResult
 
 
 class NativeRunner:
-    """A packed decoder, with a cache of `blocks` blocks, on at most `threads` threads of its own."""
+    """A packed decoder, with a cache of `blocks` blocks, on at most `threads` threads of its own.
 
-    def __init__(self, folder: Path, blocks: int, threads: int) -> None:
+    `ends` are tokens that end an answer beside those that the model's own files name.
+    """
+
+    def __init__(self, folder: Path, blocks: int, threads: int, ends: frozenset[int] = frozenset()) -> None:
         """Load the model. Raises ValueError for a folder that is not right, or library.NativeError."""
         packed = loading.read(folder)
         if not packed.described["causal"]:
             raise ValueError(f"{folder} holds no decoder")
         self.blocks = blocks
-        self.context_length = packed.number("context_length")
+        self.context_length = min(packed.number("context_length"), blocks * BLOCK_TOKENS)
         self.vocabulary_size = packed.number("vocabulary_size")
-        self.end_token_ids = frozenset(packed.described["end_token_ids"])
+        self.end_token_ids = ends.union(packed.described["end_token_ids"])
         self._crowding = Crowding(threads)
         self._model = loading.load(packed, blocks, threads)
 
@@ -33,10 +36,10 @@ class NativeRunner:
         """What weights, cache and buffers take."""
         return self._model.memory_bytes
 
-    def step(self, batch: RaggedBatch, *, logits: bool = True) -> StepResult:
+    def step(self, batch: RaggedBatch) -> StepResult:
         """Read the rows and return what came of the wanted ones; ValueError for a batch that cannot be.
 
-        Without `logits` the result has none, [0, vocabulary]: only the likeliest tokens.
+        Where the batch asks for no logits the result has none, [0, vocabulary]: only the likeliest tokens.
         """
         held = [np.ascontiguousarray(each, np.int32) for each in _arrays(batch)]
         tokens, sequences, positions, tables, wanted = (each.ctypes.data for each in held)
