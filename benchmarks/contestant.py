@@ -111,10 +111,10 @@ class Program(Process):
 
     def _answer(self) -> Any:
         assert self.running.stdout is not None
-        line = self.running.stdout.readline()
-        if not line:
-            raise self.failed("has ended")
-        return json.loads(line)
+        for line in self.running.stdout:
+            if line.startswith(b'{"answer": '):
+                return json.loads(line)["answer"]
+        raise self.failed("has ended")
 
 
 class ProgramGenerator(Program):

@@ -14,12 +14,12 @@ def serve(work: Callable[..., Any]) -> None:
     """Say that all is loaded, then answer each line's keyword arguments with what `work` returns."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries print what they like
-    tell(answers, {"ready": True})
+    tell(answers, "ready")
     for line in sys.stdin:
         tell(answers, work(**json.loads(line)))
 
 
 def tell(answers: Any, what: Any) -> None:
-    """Write one line."""
-    answers.write(json.dumps(what) + "\n")
+    """Write one line, told from what libraries have printed before by its only key."""
+    answers.write(json.dumps({"answer": what}) + "\n")
     answers.flush()
