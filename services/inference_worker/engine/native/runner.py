@@ -54,7 +54,7 @@ class NativeRunner:
             wanted=wanted,
             wanted_count=len(batch.wanted),
             threads=self._crowding.begin(),
-            logits=logits and batch.logits,
+            logits=batch.logits,
         )
         likeliest, values = self._model.step(native)
         self._crowding.end(batch.rows)
