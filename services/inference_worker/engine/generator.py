@@ -92,7 +92,7 @@ class Generator:
                 raise  # a new process must take over
             except Exception:  # noqa: BLE001 - whatever it was, other requests go on
                 _LOG.exception("a step of %s failed", self._name)
-                outputs = [*outputs, *self._fail(chunks)]
+                outputs += self._fail(chunks)
         self._changed = False
         return Report(self._name, self._steps, self._load(), outputs, None, *self._computed)
 

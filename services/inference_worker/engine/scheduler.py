@@ -55,7 +55,9 @@ class Scheduler:
         return self._line.tokens + sum([sequence.outstanding for sequence in self._running])
 
     def admit(self, sequence: Sequence) -> None:
-        """Queue a sequence. Raises ValueError for one that is longer than the cache."""
+        """Queue a sequence. Raises ValueError for one longer than the cache, and for one that is here."""
+        if sequence.id in self._all:
+            raise ValueError(f"request {sequence.id} is here already")
         if len(sequence.table.ids) > self._pool.blocks:
             raise ValueError(f"{sequence.limit} tokens never fit into {self._pool.blocks} blocks")
         self._all[sequence.id] = sequence
