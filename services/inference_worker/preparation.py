@@ -14,6 +14,8 @@ from typing import Protocol, TypeVar
 
 from services.inference_worker.converter import Grown, NotAdapted
 from services.inference_worker.devices import Device
+from services.inference_worker.engine.adapters import program
+from services.inference_worker.engine.checkpoint import open_checkpoint
 from services.inference_worker.footprint import Footprint, Header, measure, read_header
 from services.inference_worker.native import Native
 from services.inference_worker.ways import Way, choose
@@ -119,7 +121,7 @@ class Preparation:
                 except NotAdapted:
                     way = self.way(spec, device, adapted=False)
                     _LOG.info("%s is none of the native runner's architectures: %s", spec.name, way)
-            if way.runner == "torch" and spec.weights is Format.GGUF:
+            if way.runner == "torch" and spec.weights is Format.GGUF and not _adapted(folder, spec.task):
                 folder = self._converted(fetched, way, progress)
         footprint = measure(fetched.header, way, generates=spec.task is Task.GENERATE)
         if way.runner == "native":
@@ -144,6 +146,12 @@ class Preparation:
             lambda source, into: self._work.convert(source, into, way.precision, grown),
             progress,
         )
+
+
+def _adapted(folder: Path, task: Task) -> bool:
+    """Return whether an adapter knows the model, so that engines read its files as they are."""
+    checkpoint = open_checkpoint(folder)
+    return program(checkpoint.config, checkpoint.names(), task.value) is not None
 
 
 def _growth(fetched: Fetched, way: Way, progress: Progress, sentence: str) -> Grown:

@@ -12,9 +12,13 @@ from services.inference_worker.devices import Device
 from services.inference_worker.native import Native
 from services.inference_worker.preparation import Preparation, Prepared
 from services.kit.errors import FailedPrecondition
-from services.store.spec import ModelSpec, Task
+from services.store.catalogue import Catalogue
+from services.store.sources import silent
+from services.store.spec import Format, ModelSpec, Task
 from services.store.store import Store
+from tests.real_models import CHAT, store
 from tests.unit.inference_worker.tiny_models import llama
+from tests.unit.store.gguf_files import sentence_piece
 
 CPU = Device("cpu", "with AMX", 1 << 40, 1 << 40, bfloat16=True)
 GPU = Device("cuda:0", "a GPU", 1 << 40, 1 << 40, bfloat16=True)
@@ -103,6 +107,25 @@ async def test_a_model_that_no_adapter_knows_goes_the_other_way(tmp_path: Path):
     prepared = await House(tmp_path, Makers(adapted=False)).prepare("q4")
     assert str(prepared.way) == "torch bfloat16"
     assert (prepared.folder / "model.safetensors").is_file()
+
+
+async def test_a_gguf_file_is_left_as_it_is_where_an_adapter_knows_it():
+    makers = Makers()
+    preparation = Preparation(store(), makers, "float32", NATIVE)
+    fetched = await preparation.fetch(Catalogue.read().get(CHAT), silent)
+    prepared = await preparation.prepare(fetched, CPU, silent)
+    assert prepared.folder == fetched.folder
+    assert makers.asked == []
+
+
+async def test_a_gguf_file_that_no_adapter_knows_is_converted(tmp_path: Path):
+    makers = Makers(adapted=False)
+    house = House(tmp_path, makers)
+    sentence_piece("gemma").write(tmp_path / "gguf")
+    house.spec = ModelSpec("other", f"file://{tmp_path / 'gguf'}", Task.GENERATE, weights=Format.GGUF)
+    prepared = await house.prepare("q4")
+    assert makers.asked == [("pack", "q4", "generate"), ("convert", "bfloat16")]
+    assert prepared.folder.name == "weights-1-bfloat16"
 
 
 async def test_packing_that_fails_is_a_refusal_with_its_cause_and_is_done_again(tmp_path: Path):
