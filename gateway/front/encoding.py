@@ -100,11 +100,16 @@ class Encoder:
             raise renamed(error, [each.field for each in inputs]) from error
 
     async def _next_time(self, tokenizer: Tokenizer, inputs: Sequence[Input], characters: int) -> list[Ids]:
+        if not trace.get_current_span().is_recording():
+            return await self._wait(tokenizer, inputs, characters)
+        with self._tracer.start_as_current_span(semconv.SPAN_BATCH_WAIT):
+            return await self._wait(tokenizer, inputs, characters)
+
+    async def _wait(self, tokenizer: Tokenizer, inputs: Sequence[Input], characters: int) -> list[Ids]:
         answer: asyncio.Future[list[Ids]] = asyncio.get_running_loop().create_future()
-        with self._tracer.start_as_current_span(semconv.SPAN_BATCH_WAIT) as span:
-            context = contextvars.copy_context()
-            self._waiting[tokenizer].append(_Wish(inputs, characters, answer, context, span))
-            return await answer
+        context, span = contextvars.copy_context(), trace.get_current_span()
+        self._waiting[tokenizer].append(_Wish(inputs, characters, answer, context, span))
+        return await answer
 
     async def _drain(self, tokenizer: Tokenizer) -> None:
         while wishes := _take(self._waiting[tokenizer]):

@@ -24,6 +24,7 @@ MAX_STOP_TOKENS = 64
 MAX_LOGPROBS = 20
 # A status travels in a trailer, and trailers of more than 8 KiB are refused on the way.
 MAX_VIOLATIONS = 16
+_POOLINGS = frozenset(Pooling)
 
 
 class _Faults:
@@ -32,16 +33,20 @@ class _Faults:
     def __init__(self) -> None:
         self._found: list[Violation] = []
 
+    def add(self, field: str, description: str) -> None:
+        self._found.append(Violation(field, description))
+
     def unless(self, right: bool, field: str, description: str) -> None:  # noqa: FBT001 - reads as a sentence
         if not right:
-            self._found.append(Violation(field, description))
+            self.add(field, description)
 
     def number(
         self, field: str, value: float | None, low: float, high: float, *, above: bool = False
     ) -> None:
         """Unset is right; NaN compares false with everything, and so is wrong."""
-        right = value is None or ((low < value if above else low <= value) and value <= high)
-        self.unless(right, field, f"must be {'above' if above else 'from'} {low:g} to {high:g}, not {value}")
+        if value is not None and not ((low < value if above else low <= value) and value <= high):
+            word = "above" if above else "from"
+            self.add(field, f"must be {word} {low:g} to {high:g}, not {value}")
 
     def names(self, model: str, version: str | None) -> None:
         self.unless(is_name(model), "model", f"must match {NAME}")
@@ -87,14 +92,15 @@ def check_embed(call: EmbedCall) -> None:
         bool(call.texts) != bool(call.token_ids), "texts", "or token_ids must be given, and not both"
     )
     for field, inputs in (("texts", call.texts), ("token_ids", call.token_ids)):
-        faults.unless(len(inputs) <= MAX_INPUTS, field, f"must be 1 to {MAX_INPUTS}, not {len(inputs)}")
+        if len(inputs) > MAX_INPUTS:
+            faults.add(field, f"must be 1 to {MAX_INPUTS}, not {len(inputs)}")
     for index, text in enumerate(call.texts[:MAX_INPUTS]):
-        faults.unless(
-            not _longer(text, MAX_TEXT_BYTES), f"texts[{index}]", f"must be at most {MAX_TEXT_BYTES} bytes"
-        )
+        if _longer(text, MAX_TEXT_BYTES):
+            faults.add(f"texts[{index}]", f"must be at most {MAX_TEXT_BYTES} bytes")
     for index, ids in enumerate(call.token_ids[:MAX_INPUTS]):
-        faults.unless(bool(ids), f"token_ids[{index}].ids", "must not be empty")
-    faults.unless(call.pooling in set(Pooling), "pooling", f"must be a known pooling, not {call.pooling}")
+        if not ids:
+            faults.add(f"token_ids[{index}].ids", "must not be empty")
+    faults.unless(call.pooling in _POOLINGS, "pooling", "must be a value of the enum Pooling")
     faults.number("dimensions", call.dimensions, 1, 2**32 - 1)
     faults.raise_found()
 
@@ -108,8 +114,8 @@ def check_rerank(call: RerankCall) -> None:
     count = len(call.documents)
     faults.unless(1 <= count <= MAX_DOCUMENTS, "documents", f"must be 1 to {MAX_DOCUMENTS}, not {count}")
     for index, text in enumerate(call.documents[:MAX_DOCUMENTS]):
-        right = not _longer(text, MAX_TEXT_BYTES)
-        faults.unless(right, f"documents[{index}]", f"must be at most {MAX_TEXT_BYTES} bytes")
+        if _longer(text, MAX_TEXT_BYTES):
+            faults.add(f"documents[{index}]", f"must be at most {MAX_TEXT_BYTES} bytes")
     faults.number("max_results", call.max_results, 1, 2**32 - 1)
     faults.raise_found()
 

@@ -49,6 +49,8 @@ class Route:
         open_versions = [each for each in self.versions if each.workers and each.traffic_percent]
         if not open_versions:
             raise not_ready(self.model)
+        if len(open_versions) == 1:
+            return open_versions[0]
         weights = [each.traffic_percent for each in open_versions]
         return chance.choices(open_versions, weights)[0]
 
