@@ -7,12 +7,11 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from benchmarks import quiet
 from benchmarks.contestant import Generator
-from benchmarks.figures import Goal, Streaming, percentile
+from benchmarks.figures import Goal, Streaming, Wave, percentile
 from benchmarks.mesh import Mesh
 from benchmarks.own_engine import OwnEngine
 from benchmarks.own_mesh import entry_name
@@ -57,7 +56,7 @@ def first_token(precision: str, table: Mapping[str, Mapping[int, Streaming]]) ->
     sentence = (
         f"{precision}: half of {count} prompts sent at once have their first token within {waited:.0f} ms."
     )
-    return Condition(sentence, (goal,), {goal.name: waited})
+    return Condition(sentence, (goal,), {goal.name: round(waited, 1)})
 
 
 def long_prompts(mesh: Mesh, precision: str) -> Condition:
@@ -69,7 +68,7 @@ def long_prompts(mesh: Mesh, precision: str) -> Condition:
         f"{precision}: {STREAMS} streams while {arrived} prompts of {LONG_PROMPT:,} tokens arrive, the next "
         f"when the last has its first token: gap p50 {1e3 * middle:.1f} ms, p99 {1e3 * late:.1f} ms."
     )
-    return Condition(sentence, (goal,), {goal.name: [1e3 * middle, 1e3 * late]})
+    return Condition(sentence, (goal,), {goal.name: in_ms(middle, late)})
 
 
 async def _gaps_beside_long_prompts(mesh: Mesh, model: str) -> tuple[list[float], int]:
@@ -83,7 +82,7 @@ async def _gaps_beside_long_prompts(mesh: Mesh, model: str) -> tuple[list[float]
         await mesh.answer(model, tokens(LONG_PROMPT), 1, began)
         until, arrived = time.perf_counter() - began, arrived + 1
     times = [[each for each in await stream if since <= each <= until] for stream in streams]
-    return [later - sooner for some in times for sooner, later in pairwise(some)], arrived
+    return Wave(times).gaps, arrived
 
 
 def shared_prefix(mesh: Mesh, precision: str) -> Condition:
@@ -99,7 +98,7 @@ def shared_prefix(mesh: Mesh, precision: str) -> Condition:
         f"{precision}: the first token after {SHARED_TOKENS} + {OWN_TOKENS} takes {1e3 * cold:.1f} ms, "
         f"and {1e3 * warm:.1f} ms where the {SHARED_TOKENS} were read before (medians of {PREFIX_TRIES})."
     )
-    return Condition(sentence, (goal,), {goal.name: [1e3 * cold, 1e3 * warm]})
+    return Condition(sentence, (goal,), {goal.name: in_ms(cold, warm)})
 
 
 def _first_token(mesh: Mesh, model: str, prompt: list[int]) -> float:
@@ -119,9 +118,14 @@ def neighbours(engine: OwnEngine) -> Condition:
         f"{engine.name}: a step of {STREAMS} sequences takes {1e3 * alone:.1f} ms alone, and "
         f"{1e3 * beside:.1f} ms beside {quiet.CORES} processes that keep both cores busy."
     )
-    return Condition(sentence, (goal,), {goal.name: [1e3 * alone, 1e3 * beside]})
+    return Condition(sentence, (goal,), {goal.name: in_ms(alone, beside)})
 
 
 def tokens(count: int) -> list[int]:
     """Return random tokens that no prompt before had."""
     return _NUMBERS.choices(range(1_000, 40_000), k=count)
+
+
+def in_ms(*seconds: float) -> list[float]:
+    """Return seconds as milliseconds, to a tenth."""
+    return [round(1e3 * each, 1) for each in seconds]

@@ -139,8 +139,8 @@ def page(found: Found, rounds: int) -> list[str]:
         "# Embedding, beside peers",
         machine.heading("benchmarks.embedding"),
         (
-            f"{found.circumstances} {SENTENCES:,} sentences of {found.alone.mean_tokens:.1f} tokens in the mean, "
-            f"one a request, callers in a closed loop on the same cores; {rounds} rounds, medians."
+            f"{found.circumstances} {SENTENCES:,} sentences of {found.alone.mean_tokens:.1f} tokens in the "
+            f"mean, one a request, callers in a closed loop on the same cores; {rounds} rounds, medians."
         ),
         report.table(HEAD, rows(found.table)),
         report.table(["in-process", "a second", "rounds"], found.alone.rows()),

@@ -106,7 +106,7 @@ def nearness(everyone: Sequence[Embedder], texts: Sequence[str], alone: InProces
     for each in everyone if reference else ():
         with each.turn():
             made = each.vectors(texts)
-        least[each.name] = min(map(cosine, made, reference))
+        least[each.name] = round(min(map(cosine, made, reference)), 5)
     return least
 
 

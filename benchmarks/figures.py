@@ -41,8 +41,13 @@ class Wave:
 
     @property
     def gaps(self) -> list[float]:
-        """The seconds between an answer's tokens, over all answers; of tokens that came together, 0."""
-        return [later - sooner for times in self.arrivals for sooner, later in pairwise(times)]
+        """The seconds between an answer's tokens, over all answers; tokens that came together are one."""
+        return [later - sooner for times in self.arrivals for sooner, later in pairwise(dict.fromkeys(times))]
+
+    @property
+    def together(self) -> float:
+        """How many of an answer's tokens come together, in the mean: above 1 where drafts were accepted."""
+        return sum(map(len, self.arrivals)) / sum(len(set(times)) for times in self.arrivals)
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ class Streaming(Rates):
     gap_ms: float
     late_gap_ms: float
     """The 99th percentile of the gaps of all rounds."""
+    together: float
 
     @classmethod
     def of(cls, waves: Sequence[Wave]) -> Streaming:
@@ -91,6 +97,7 @@ class Streaming(Rates):
             1e3 * percentile(first, 0.5),
             1e3 * percentile(gaps, 0.5),
             1e3 * percentile(gaps, 0.99),
+            statistics.mean(wave.together for wave in waves),
         )
 
 

@@ -29,7 +29,16 @@ from benchmarks.own_mesh import entry_name, idleness, own_mesh, telemetry
 
 PROMPT_TOKENS, WARM_TOKENS = 64, 8
 PAGE = Path(__file__).with_suffix(".md")
-HEAD = ("", "at once", "tokens/s", "first token p50, ms", "gap p50, ms", "gap p99, ms", "rounds, tokens/s")
+HEAD = (
+    "",
+    "at once",
+    "tokens/s",
+    "first token p50, ms",
+    "gap p50, ms",
+    "gap p99, ms",
+    "tokens together",
+    "rounds, tokens/s",
+)
 Table = dict[str, dict[int, Streaming]]
 Start = Callable[[str, Path], Generator]
 
@@ -151,7 +160,8 @@ def rows(table: Table) -> Iterator[list[str]]:
     for name, levels in table.items():
         for count, each in levels.items():
             times = [f"{each.first_ms:.0f}", f"{each.gap_ms:.1f}", f"{each.late_gap_ms:.1f}"]
-            yield [name, str(count), f"{each.rate:.0f}", *times, each.by_round()]
+            together = f"{each.together:.2f}"
+            yield [name, str(count), f"{each.rate:.0f}", *times, together, each.by_round()]
 
 
 def page(found: Found, plan: Plan) -> list[str]:

@@ -34,8 +34,11 @@ def test_a_waves_rate_counts_all_tokens_until_the_last_came():
     assert wave.gaps == [0.5, 0.5, 2.0, 1.0]
 
 
-def test_tokens_that_come_together_have_no_gap():
-    assert Wave([[1.0, 1.0, 2.0]]).gaps == [0.0, 1.0]
+def test_tokens_that_come_together_count_once_in_gaps_and_each_in_the_rate():
+    wave = Wave([[1.0, 1.0, 2.0]])
+    assert wave.gaps == [1.0]
+    assert wave.together == 1.5
+    assert wave.tokens_per_second == 1.5
 
 
 def test_a_row_has_the_median_of_its_rounds_and_the_percentiles_of_all_answers():
