@@ -50,9 +50,9 @@ def choose(logits: Floats, likeliest: int, sequence: Sequence) -> Choice:
 
 def _draw(logits: Logits, highest: float, sampling: Sampling, uniform: float) -> int:
     """Return a token by inverting the distribution's sum at `uniform`, from 0 to below 1."""
-    tokens = _likely(logits, highest, sampling.temperature)
-    chosen = logits if len(tokens) == len(logits) else logits[tokens]
     with np.errstate(over="ignore", under="ignore"):
+        tokens = _likely(logits, highest, sampling.temperature)
+        chosen = logits if len(tokens) == len(logits) else logits[tokens]
         weights = np.exp((chosen - highest) / sampling.temperature)  # the likeliest one's is 1
     if 0 < sampling.top_k < len(weights):
         kept = _heaviest(weights, sampling.top_k)

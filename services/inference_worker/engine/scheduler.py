@@ -89,7 +89,7 @@ class Scheduler:
             self._pool.release(sequence.table)
 
     def plan(self, now: float) -> list[Chunk]:
-        """Return what the next step reads: whoever makes tokens first, then prompts, those under way first.
+        """Return what the next step reads: the last token of whoever makes tokens, then pieces of prompts.
 
         A sequence is in it at most once. Where anybody is here, somebody is in it.
         """

@@ -187,6 +187,7 @@ def test_zero_log_probabilities_ask_for_the_chosen_one_only():
     "sampling",
     [
         {"temperature": 1e-45},
+        {"temperature": 3e38},
         {"temperature": 100.0, "repetition_penalty": 1e-45},
         {
             "temperature": 1.0,
