@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 
 import numpy as np
@@ -55,5 +54,4 @@ class NativeEncoder:
         )
         states = self._model.encode(batch, self._result)
         self._crowding.end(len(held))
-        floats = ctypes.cast(states, ctypes.POINTER(ctypes.c_float))
-        return np.ctypeslib.as_array(floats, (len(held), self.dimensions))
+        return self._model.floats(states, len(held), self.dimensions)

@@ -7,7 +7,11 @@ import functools
 import os
 from ctypes import POINTER, Structure, byref, c_char, c_char_p, c_float, c_int32, c_uint64, c_void_p
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from services.inference_worker.engine.batch import Floats, Ints
 from services.inference_worker.engine.native import building
 
 _MESSAGE_BYTES = 200
@@ -145,6 +149,20 @@ class Model:
             self._library.trunkline_encode(self._address, byref(batch), result, byref(states), self._message)
         )
         return states.value or 0
+
+    def ints(self, address: int, count: int) -> Ints:
+        """Return the numbers at an address that a call gave; the model stays as long as they do."""
+        return np.frombuffer(self._held(c_int32 * count, address), np.int32)
+
+    def floats(self, address: int, rows: int, columns: int) -> Floats:
+        """Return the rows at an address that a call gave; the model stays as long as they do."""
+        values = np.frombuffer(self._held(c_float * (rows * columns), address), np.float32)
+        return values.reshape(rows, columns)
+
+    def _held(self, kind: Any, address: int) -> Any:
+        memory = kind.from_address(address)
+        memory.owner = self
+        return memory
 
     def _check(self, status: int) -> None:
         if status == 0:

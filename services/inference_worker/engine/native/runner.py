@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 
 import numpy as np
 
-from services.inference_worker.engine.batch import BLOCK_TOKENS, Floats, Ints, RaggedBatch
+from services.inference_worker.engine.batch import BLOCK_TOKENS, Ints, RaggedBatch
 from services.inference_worker.engine.crowding import Crowding
 from services.inference_worker.engine.native import library, loading
 from services.inference_worker.engine.runner import StepResult
@@ -58,23 +57,16 @@ class NativeRunner:
         )
         likeliest, values = self._model.step(native)
         self._crowding.end(batch.rows)
-        count = len(batch.wanted)
-        return StepResult(_ints(likeliest, count), _floats(values, (count, self.vocabulary_size)))
+        count, width = len(batch.wanted), self.vocabulary_size
+        return StepResult(
+            self._model.ints(likeliest, count) if count else np.empty(0, np.int32),
+            self._model.floats(values, count, width)
+            if count and values
+            else np.empty((0, width), np.float32),
+        )
 
 
 def _arrays(batch: RaggedBatch) -> tuple[Ints, ...]:
     if not len(batch.tokens) == len(batch.sequences) == len(batch.positions):
         raise ValueError("a batch has a token, a sequence and a position for every row")
     return batch.tokens, batch.sequences, batch.positions, batch.block_tables, batch.wanted
-
-
-def _ints(address: int, count: int) -> Ints:
-    if count == 0:
-        return np.empty(0, np.int32)
-    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_int32)), (count,))
-
-
-def _floats(address: int, shape: tuple[int, int]) -> Floats:
-    if address == 0 or shape[0] == 0:
-        return np.empty((0, shape[1]), np.float32)
-    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_float)), shape)

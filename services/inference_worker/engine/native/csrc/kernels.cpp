@@ -35,7 +35,7 @@ LinearKernel float32_kernel(Isa) { return portable::float32_kernel(); }
 
 #endif
 
-LinearKernel linear_kernel(Kind kind, Isa isa) {
+static LinearKernel kernel_at(Kind kind, Isa isa) {
     switch (kind) {
         case Kind::bfloat16: return bfloat16_kernel(isa);
         case Kind::float32: return float32_kernel(isa);
@@ -44,6 +44,14 @@ LinearKernel linear_kernel(Kind kind, Isa isa) {
         case Kind::q8: return q8_kernel(isa);
     }
     return {};
+}
+
+LinearKernel linear_kernel(Kind kind, Isa isa) {
+    for (int level = static_cast<int>(isa); level > 0; level--) {
+        const LinearKernel kernel = kernel_at(kind, static_cast<Isa>(level));
+        if (kernel.multiply) return kernel;
+    }
+    return kernel_at(kind, Isa::portable);
 }
 
 }  // namespace trunkline

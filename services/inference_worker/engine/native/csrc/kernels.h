@@ -39,6 +39,7 @@ TRUNKLINE_KERNELS_OF(amx)
 
 RowKernels row_kernels(Isa isa);
 AttentionKernel attention_kernel(Isa isa);
+// The kernel of the highest level that has one, up to this.
 LinearKernel linear_kernel(Kind kind, Isa isa);
 
 }  // namespace trunkline
