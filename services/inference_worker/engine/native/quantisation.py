@@ -75,10 +75,10 @@ def quantised(weight: Floats, size: int) -> _Groups:
 def _quantised(weight: Floats, size: int) -> _Groups:
     rows, columns = weight.shape
     padded = np.pad(weight, ((0, 0), (0, -columns % size))).reshape(rows, -1, size)
-    scales = np.abs(padded).max(axis=2) / np.float32(127)
-    inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales > 0)
-    codes = np.rint(padded * inverse[:, :, np.newaxis]).astype(np.int8)
-    return _byte_groups(codes.reshape(rows, -1), scales, size)
+    highest = np.abs(padded).max(axis=2)
+    factors = np.divide(127, highest, out=np.zeros_like(highest), where=highest > 0)
+    codes = np.rint(padded * factors[:, :, np.newaxis]).astype(np.int8)
+    return _byte_groups(codes.reshape(rows, -1), highest / np.float32(127), size)
 
 
 def _byte_groups(codes: NDArray[np.int8], scales: NDArray[Any], size: int) -> _Groups:
