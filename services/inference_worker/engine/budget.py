@@ -13,6 +13,9 @@ from services.inference_worker.wire import Limits
 STRETCH = 2.5
 """A step that reads prompts takes at most so many times what it would if all who are here made tokens."""
 
+LONGEST_SECONDS = 0.25
+"""What a step takes at most when nobody makes tokens: cancels, deadlines and newcomers wait for its end."""
+
 _SIZES = (1, 64, 8, 16, 4, 32, 128, 256)  # rows; the first two say the most
 _SEPARATE = 16  # as many rows belong to a sequence each, as in decoding; more are one prompt
 _SECONDS = 0.3
@@ -62,12 +65,11 @@ class Budget:
     def prompt_rows(self, decoding: int, company: int) -> int:
         """Return how many prompt tokens a step may read beside `decoding` rows, for a `company` of so many.
 
-        Where nobody decodes, `prefill_tokens`; otherwise what fits into the time that those who do can
-        spare, yet a block at least: no prompt waits for ever.
+        As many as fit into the time that those who decode can spare, up to `prefill_tokens`; yet a block at
+        least: no prompt waits for ever.
         """
-        if not decoding:
-            return self._most
-        seconds = max(self._floor, STRETCH * self.seconds(max(decoding, company)))
+        spared = STRETCH * self.seconds(max(decoding, company)) if decoding else LONGEST_SECONDS
+        seconds = max(self._floor, spared)
         rows = self._curve.rows(seconds / self._correction, decoding + self._most) - decoding
         return min(max(rows, BLOCK_TOKENS), self._most)
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.inference_worker.engine.batch import RaggedBatch
-from services.inference_worker.engine.budget import STRETCH, Budget, StepCurve, calibrate
+from services.inference_worker.engine.budget import LONGEST_SECONDS, STRETCH, Budget, StepCurve, calibrate
 from services.inference_worker.wire import Limits
 from tests.unit.inference_worker.stamped_runner import StampedRunner
 
@@ -40,8 +40,11 @@ def test_prompts_get_what_those_who_make_tokens_leave():
     assert CURVE.seconds(8 + rows) <= STRETCH * CURVE.seconds(8) < CURVE.seconds(8 + rows + 1)
 
 
-def test_nobody_to_wait_for_leaves_the_most():
-    assert Budget(CURVE, Limits(prefill_tokens=512)).prompt_rows(0, 9) == 512
+def test_where_nobody_makes_tokens_a_step_is_as_long_as_a_cancel_may_wait():
+    budget = Budget(CURVE, Limits(prefill_tokens=512))
+    assert budget.prompt_rows(0, 9) == 484
+    assert CURVE.seconds(484) == pytest.approx(LONGEST_SECONDS)
+    assert Budget(CURVE, Limits(prefill_tokens=100)).prompt_rows(0, 9) == 100
 
 
 def test_a_step_may_take_its_milliseconds_in_any_case():
