@@ -57,7 +57,7 @@ class RunningWorker:
         return WorkerServiceStub(self.channel)
 
     async def until(
-        self, condition: Callable[[WatchStatusResponse], bool], within: float = 20
+        self, condition: Callable[[WatchStatusResponse], bool], within: float = 60
     ) -> WatchStatusResponse:
         """Return the first state that fulfils `condition`; raises TimeoutError."""
         watch = self.stub.WatchStatus(WatchStatusRequest())
@@ -68,7 +68,7 @@ class RunningWorker:
                     return state  # type: ignore[no-any-return]
         raise AssertionError("the worker ended its stream of states")
 
-    async def until_ready(self, *models: str, within: float = 20) -> WatchStatusResponse:
+    async def until_ready(self, *models: str, within: float = 60) -> WatchStatusResponse:
         """Return when these models are ready."""
         return await self.until(
             lambda state: all(status(state, name).state == MODEL_STATE_READY for name in models), within
@@ -76,7 +76,7 @@ class RunningWorker:
 
     async def until_idle(self) -> ModelStatus:
         """Return when the generator works on nothing; nothing may be held then."""
-        state = await self.until(lambda state: idle(status(state, GENERATOR)), within=5)
+        state = await self.until(lambda state: idle(status(state, GENERATOR)), within=60)
         return status(state, GENERATOR)
 
 

@@ -84,7 +84,7 @@ async def test_a_generator_does_not_embed(worker: RunningWorker):
 
 async def test_a_cancelled_embed_leaves_nothing(worker: RunningWorker):
     call = worker.stub.Embed(request(*[prompt(500, seed=n) for n in range(400)]))
-    await worker.until(lambda state: any(model.load.running for model in state.models), within=5)
+    await worker.until(lambda state: any(model.load.running for model in state.models), within=60)
     call.cancel()
     busy = lambda state: any(model.load.running or model.load.outstanding_tokens for model in state.models)  # noqa: E731
-    await worker.until(lambda state: not busy(state), within=5)
+    await worker.until(lambda state: not busy(state), within=60)

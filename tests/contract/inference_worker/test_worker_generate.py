@@ -231,7 +231,7 @@ async def _cancel_many(worker: RunningWorker, tries: int) -> None:
 
 async def test_a_cancel_while_waiting_in_the_queue_frees_the_place(worker: RunningWorker):
     calls = [worker.stub.Generate(request(prompt(3), **ENDLESS)) for _ in range(RUNNING + 4)]
-    await worker.until(lambda state: any(model.load.queued == 4 for model in state.models), within=5)
+    await worker.until(lambda state: any(model.load.queued == 4 for model in state.models), within=60)
     for call in calls:
         call.cancel()
     await worker.until_idle()
@@ -248,7 +248,7 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(worker: R
     calls = [worker.stub.Generate(request(prompt(3), **ENDLESS)) for _ in range(RUNNING + QUEUED)]
     await asyncio.gather(*(call.initial_metadata() for call in calls[:1]))
     full = lambda state: any(model.load.queued == QUEUED for model in state.models)  # noqa: E731
-    await worker.until(full, within=5)
+    await worker.until(full, within=60)
     error = await failure(worker.stub.Generate(request(prompt(3), **ENDLESS)))
     assert error.code == "RESOURCE_EXHAUSTED"
     assert error.reason == "QUEUE_FULL"
@@ -265,7 +265,7 @@ async def test_a_long_prompt_does_not_stall_a_stream(worker: RunningWorker):
     events = aiter(stream)
     await anext(events)
     await asyncio.gather(*(generate(worker, request(prompt(500, seed=n), max_tokens=1)) for n in range(5)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await anext(events)
     stream.cancel()
     await worker.until_idle()

@@ -51,7 +51,7 @@ async def process(folder: Path, port: int, **environment: str) -> AsyncIterator[
 
 async def engine(port: int) -> psutil.Process:
     """Return the engine as soon as it takes commands."""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(30):
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(60):
         stub = WorkerServiceStub(channel)
         async for state in stub.WatchStatus(WatchStatusRequest(), wait_for_ready=True):
             if state.devices and state.devices[0].engine_ready:
@@ -65,10 +65,10 @@ async def test_however_it_ends_its_engine_ends_too(tmp_path: Path, number: signa
     async with process(tmp_path, port) as worker:
         child = await engine(port)
         worker.send_signal(number)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             status = await worker.wait()
         assert status == (-signal.SIGKILL if number is signal.SIGKILL else 0)
-        await asyncio.to_thread(child.wait, 5)
+        await asyncio.to_thread(child.wait, 60)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ async def test_however_it_ends_its_engine_ends_too(tmp_path: Path, number: signa
 )
 async def test_settings_that_cannot_be_used_end_it_with_a_sentence(tmp_path: Path, name: str, value: str):
     (port,) = free_ports(1)
-    async with process(tmp_path, port, **{name: value}) as worker, asyncio.timeout(20):
+    async with process(tmp_path, port, **{name: value}) as worker, asyncio.timeout(60):
         _, errors = await worker.communicate()
     assert worker.returncode == 1
     assert value in errors.decode()

@@ -35,7 +35,7 @@ async def finished(worker: RunningWorker, name: str, count: int) -> list[Readabl
     async def are_there() -> bool:
         return len(named(worker, name)) == count
 
-    await eventually(are_there, within=5)
+    await eventually(are_there, within=60)
     return named(worker, name)
 
 
