@@ -134,6 +134,7 @@ class Model:
         """Return the native runner, its weights packed into the empty folder `into`."""
         from services.inference_worker.engine.native.runner import NativeRunner
 
+        into.mkdir()
         packing = [sys.executable, "-m", "services.inference_worker.engine.native.packing"]
         subprocess.run([*packing, self._folder, into, precision, "generate"], check=True)
         return NativeRunner(into, len(QUESTIONS) * BLOCKS, os.cpu_count() or 1)
