@@ -21,7 +21,7 @@ _TABLE_BYTES = 2  # of a table of token vectors, in any of these: rows are looke
 _VECTOR_BYTES = 4
 _NATIVE_CACHE_BYTES = 2
 # What a step's activations and logits and an engine's own libraries take: torch's alone are most of it.
-_WORKSPACE_BYTES = {"native": 96 << 20, "torch": 256 << 20}
+_WORKSPACE_BYTES = {"native": 80 << 20, "torch": 256 << 20}
 _TABLES = ("embed_tokens.weight", "word_embeddings.weight", "token_embd.weight")
 _HEADS = {"lm_head.weight", "output.weight"}
 _GGUF = {
