@@ -129,20 +129,37 @@ inline int pack_queries(const Head& h, int64_t first) {
     return rows;
 }
 
+// In registers: a row of scores is short, and would wait for memory twice.
+inline float highest_of(Floats x) {
+#ifdef __AVX512F__
+    return _mm512_reduce_max_ps((__m512)x);
+#else
+    return maximum(x);
+#endif
+}
+
+inline float total_of(Floats x) {
+#ifdef __AVX512F__
+    return _mm512_reduce_add_ps((__m512)x);
+#else
+    return sum(x);
+#endif
+}
+
 // Turns a row of scores into weights, of which the largest is 1, and returns 1 / their sum.
 inline float weigh(const Head& h, int row) {
     float* scores = h.scores + row * h.columns();
     for (int64_t i = h.count; i < h.columns(); i++) scores[i] = -__builtin_inff();
     Floats top = load(scores);
     for (int64_t i = LANES; i < h.columns(); i += LANES) top = maximum(top, load(scores + i));
-    const Floats highest = all(maximum(top));
+    const Floats highest = all(highest_of(top));
     Floats total{};
     for (int64_t i = 0; i < h.columns(); i += LANES) {
         Floats weight = exp2_of(load(scores + i) - highest);
         total += weight;
         store(h.weights + i / DEPTH * TILE_NUMBERS + row * DEPTH + i % DEPTH, halves_of(weight));
     }
-    return 1.0f / sum(total);
+    return 1.0f / total_of(total);
 }
 
 }  // namespace
