@@ -42,7 +42,7 @@ def test_an_engine_takes_what_was_predicted(tmp_path: Path):
     footprint = measure(read_header(folder), Way("bfloat16", "any"), generates=True)
     command = [sys.executable, "-c", HOLDS, str(tmp_path / "packed")]
     holds = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert holds == pytest.approx(footprint.needed(CACHE_TOKENS), rel=0.05)
+    assert holds == pytest.approx(footprint.needed(CACHE_TOKENS), rel=0.08)
 
 
 def _llama(folder: Path) -> Path:
