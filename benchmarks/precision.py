@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -76,7 +75,6 @@ class Score:
     divergences: list[torch.Tensor] = field(default_factory=list)
     surprises: list[torch.Tensor] = field(default_factory=list)
     agreements: list[torch.Tensor] = field(default_factory=list)
-    seconds: float = 0.0
 
     def add(self, found: torch.Tensor, reference: torch.Tensor, truth: torch.Tensor) -> None:
         """Take a window's log-probabilities [tokens, vocabulary], float32's, and the tokens that came."""
@@ -97,7 +95,7 @@ class Score:
         limit = f"{LIMITS[precision]:g}" if LIMITS[precision] else "-"
         return (
             f"| {precision} | {perplexity:.3f} | {self.divergence:.5f} | {worst:.5f} | {limit} "
-            f"| {agreement:.2%} | {self.seconds:.0f} |"
+            f"| {agreement:.2%} |"
         )
 
 
@@ -152,12 +150,10 @@ def windows(tokenizer: Tokenizer, count: int) -> Iterator[list[int]]:
         yield ids[start : start + WINDOW]
 
 
-def log_probabilities(runner: Runner, tokens: Sequence[int], score: Score) -> torch.Tensor:
+def log_probabilities(runner: Runner, tokens: Sequence[int]) -> torch.Tensor:
     """Return the logarithm of the next token's distribution after each of `tokens`, in one step."""
     blocks = range(-(-len(tokens) // BLOCK_TOKENS))
-    began = time.perf_counter()
     logits = runner.step(pack([Part(tokens, 0, blocks, len(tokens))])).logits
-    score.seconds += time.perf_counter() - began
     return torch.log_softmax(torch.from_numpy(logits), -1)
 
 
@@ -216,7 +212,6 @@ def report(model: Model, scores: dict[str, Score], told: dict[str, list[list[int
         "KL, 99th percentile",
         "limit",
         "same likeliest token",
-        "seconds",
     )
     head = " | ".join((*columns, f"same answers of {len(QUESTIONS)}"))
     return "\n".join(
@@ -248,12 +243,10 @@ def measure(model: Model, precisions: Sequence[str], count: int) -> tuple[dict[s
         runners |= {each: model.native(each, Path(folder) / each) for each in precisions}
         for tokens in windows(model.tokenizer, count):
             truth = torch.tensor(tokens[1:])
-            reference = log_probabilities(runners["float32"], tokens, scores["float32"])[:-1]
+            reference = log_probabilities(runners["float32"], tokens)[:-1]
             scores["float32"].add(reference, reference, truth)
             for each in precisions:
-                scores[each].add(
-                    log_probabilities(runners[each], tokens, scores[each])[:-1], reference, truth
-                )
+                scores[each].add(log_probabilities(runners[each], tokens)[:-1], reference, truth)
         prompts = [model.prompt(question) for question in QUESTIONS]
         told = {name: answers(runner, prompts, model.ends) for name, runner in runners.items()}
     return scores, report(model, scores, told, count)
