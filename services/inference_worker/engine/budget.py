@@ -19,26 +19,26 @@ LONGEST_SECONDS = 0.25
 _SIZES = (1, 64, 8, 16, 4, 32, 128, 256)  # rows; the first two say the most
 _SEPARATE = 16  # as many rows belong to a sequence each, as in decoding; more are one prompt
 _SECONDS = 0.3
-_FOLLOW = 0.05  # of a step's deviation is believed
+_FOLLOW_NEAR = 0.1  # of a deviation is believed for steps of that size
+_FOLLOW_ALL = 0.05  # and for all
 _FARTHEST = 4.0  # times, to either side; one hiccup says little
 
 
 class StepCurve:
-    """Seconds a step takes by its rows: straight between what was measured, and never falling."""
+    """Seconds a step takes by its rows: straight between what was measured, never falling; it learns."""
 
     def __init__(self, measured: dict[int, float]) -> None:
         if not measured:
             raise ValueError("a curve has at least one point")
         self._rows = sorted(measured)
-        self._seconds = list(accumulate((measured[rows] for rows in self._rows), max))
+        self._measured = [measured[rows] for rows in self._rows]
+        self._seconds = list(accumulate(self._measured, max))
 
     def seconds(self, rows: int) -> float:
         """Return how long a step of `rows` rows takes."""
-        if len(self._rows) == 1 or rows <= self._rows[0]:
-            return self._seconds[0]
-        upper = min(bisect_right(self._rows, rows), len(self._rows) - 1)
-        (left, right), (low, high) = self._rows[upper - 1 : upper + 1], self._seconds[upper - 1 : upper + 1]
-        return low + (high - low) * (rows - left) / (right - left)
+        left, right, part = self._place(rows)
+        low, high = self._seconds[left], self._seconds[right]
+        return low + (high - low) * part
 
     def rows(self, seconds: float, most: int) -> int:
         """Return the most rows, up to `most`, with which a step takes no longer than `seconds`; 0 if none."""
@@ -48,19 +48,43 @@ class StepCurve:
             low, high = (middle, high) if self.seconds(middle) <= seconds else (low, middle - 1)
         return low
 
+    def learn(self, rows: int, seconds: float) -> None:
+        """Follow what a step of `rows` rows took: neighbours, longer contexts, a calibration among noise.
+
+        It says the most about steps of its size, and something about all.
+        """
+        expected = self.seconds(rows)
+        if expected <= 0 or seconds <= 0:
+            return
+        ratio = min(max(seconds / expected, 1 / _FARTHEST), _FARTHEST)
+        left, right, part = self._place(rows)
+        nearness = {right: min(part, 1.0), left: 1 - min(part, 1.0)}
+        self._measured = [
+            each * ratio ** (_FOLLOW_ALL + _FOLLOW_NEAR * nearness.get(place, 0.0))
+            for place, each in enumerate(self._measured)
+        ]
+        self._seconds = list(accumulate(self._measured, max))
+
+    def _place(self, rows: int) -> tuple[int, int, float]:
+        """Return the points left and right of `rows`, and how far between them it is: above 1 behind."""
+        if len(self._rows) == 1 or rows <= self._rows[0]:
+            return 0, 0, 0.0
+        right = min(bisect_right(self._rows, rows), len(self._rows) - 1)
+        left = right - 1
+        return left, right, (rows - self._rows[left]) / (self._rows[right] - self._rows[left])
+
 
 class Budget:
-    """What a step may hold. Corrects its curve by how long steps take: neighbours, long contexts."""
+    """What a step may hold. Its curve follows what steps take."""
 
     def __init__(self, curve: StepCurve, limits: Limits) -> None:
         self._curve = curve
         self._floor = limits.step_ms / 1000
         self._most = limits.prefill_tokens
-        self._correction = 1.0
 
     def seconds(self, rows: int) -> float:
         """Return how long a step of so many rows takes these days."""
-        return self._curve.seconds(rows) * self._correction
+        return self._curve.seconds(rows)
 
     def prompt_rows(self, decoding: int, company: int) -> int:
         """Return how many prompt tokens a step may read beside `decoding` rows, for a `company` of so many.
@@ -69,16 +93,12 @@ class Budget:
         least: no prompt waits for ever.
         """
         spared = STRETCH * self.seconds(max(decoding, company)) if decoding else LONGEST_SECONDS
-        seconds = max(self._floor, spared)
-        rows = self._curve.rows(seconds / self._correction, decoding + self._most) - decoding
+        rows = self._curve.rows(max(self._floor, spared), decoding + self._most) - decoding
         return min(max(rows, BLOCK_TOKENS), self._most)
 
     def observe(self, rows: int, seconds: float) -> None:
         """Take in how long a step of `rows` rows took."""
-        expected = self._curve.seconds(rows)
-        if expected > 0 and seconds > 0:
-            ratio = min(max(seconds / expected, 1 / _FARTHEST), _FARTHEST)
-            self._correction += _FOLLOW * (ratio - self._correction)
+        self._curve.learn(rows, seconds)
 
 
 def calibrate(runner: Runner, clock: Callable[[], float]) -> StepCurve:
