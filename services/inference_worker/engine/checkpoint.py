@@ -20,6 +20,7 @@ BLOCK = 32
 """Numbers of a row that share a scale in GGUF's simple kinds."""
 
 _HEADER_LIMIT_BYTES = 100 << 20  # as the safetensors library has it
+_LENGTH = struct.Struct("<Q")
 _PLAIN = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 _BF16 = "BF16"
 
@@ -157,21 +158,25 @@ def _files(folder: Path) -> list[Path]:
 
 def _stored(path: Path) -> dict[str, _Stored]:
     """Return the tensors of a file: it begins with a length and a JSON header."""
-    file = np.memmap(path, np.uint8, "r")
-    length = struct.unpack("<Q", file[:8].tobytes().ljust(8, b"\0"))[0]
-    if not 0 < length <= min(_HEADER_LIMIT_BYTES, len(file) - 8):
+    if path.stat().st_size <= _LENGTH.size:
         raise UnreadableCheckpoint(f"{path.name} is no safetensors file")
+    file = np.memmap(path, np.uint8, "r")
+    (length,) = _LENGTH.unpack_from(file)
+    if not 0 < length <= min(_HEADER_LIMIT_BYTES, len(file) - _LENGTH.size):
+        raise UnreadableCheckpoint(f"{path.name} is no safetensors file")
+    data = _LENGTH.size + length
     try:
-        header = json.loads(file[8 : 8 + length].tobytes())
+        header = json.loads(file[_LENGTH.size : data].tobytes())
         header.pop("__metadata__", None)
         found = {
-            name: _Stored(file, told["dtype"], tuple(told["shape"]), 8 + length + told["data_offsets"][0])
+            name: _Stored(file, told["dtype"], tuple(told["shape"]), data + told["data_offsets"][0])
             for name, told in header.items()
         }
-        if any(8 + length + told["data_offsets"][1] > len(file) for told in header.values()):
-            raise UnreadableCheckpoint(f"{path.name} ends before its tensors do")
+        cut = any(data + told["data_offsets"][1] > len(file) for told in header.values())
     except (AttributeError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UnreadableCheckpoint(f"the header of {path.name} is not that of a safetensors file") from error
+    if cut:
+        raise UnreadableCheckpoint(f"{path.name} ends before its tensors do")
     return found
 
 

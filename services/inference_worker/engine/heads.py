@@ -31,6 +31,7 @@ def copy_heads(source: Path, into: Path) -> None:
     """Copy the dense layers, where there are any, from a model's folder into another."""
     paths = _paths(source)
     if paths:
+        into.mkdir(exist_ok=True)
         shutil.copyfile(source / _MODULES, into / _MODULES)
     for path in paths:
         shutil.copytree(source / path, into / path)

@@ -98,11 +98,11 @@ class InputQueue:
         The queue must not be empty. A request has one span of the batch.
         """
         spans = [Span(each, each.taken, each.taken) for each in self._waiting.values()]
-        left = budget - spans[0].grow(0, least=1)
+        left = budget
         for place, span in enumerate(spans):
-            left -= span.grow(left // (len(spans) - place)) if left > 0 else 0
+            left -= span.grow(max(left, 0) // (len(spans) - place), least=0 if place else 1)
         for span in spans:
-            left -= span.grow(left) if left > 0 else 0
+            left -= span.grow(max(left, 0))
         taken = [span for span in spans if span.last > span.first]
         for span in taken:
             self._leave(span)

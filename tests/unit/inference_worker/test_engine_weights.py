@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from services.inference_worker.engine.transformers_runner import TransformersRunner
 from services.inference_worker.engine.weights import UnsupportedModel, load
 from tests.unit.inference_worker.tiny_models import CONTEXT, END, VOCABULARY, bert, llama, save
 
@@ -22,18 +21,6 @@ def test_a_decoder_is_described_by_its_files(tmp_path: Path):
 def test_an_encoder_tells_the_size_of_its_vectors(tmp_path: Path):
     loaded = load(bert(tmp_path), "embed", "float32", "cpu")
     assert (loaded.dimensions, loaded.context_length, loaded.end_token_ids) == (64, CONTEXT, frozenset())
-
-
-def test_memory_is_that_of_weights_and_cache(tmp_path: Path):
-    loaded = load(llama(tmp_path), "generate", "float32", "cpu")
-    runner = TransformersRunner(loaded, 1_000)
-    keys_and_values = 1_000 * 2 * 2 * 2 * 16 * 4  # tokens, both, layers, heads, size, bytes
-    assert runner.memory_bytes == loaded.weight_bytes + keys_and_values
-
-
-def test_a_context_is_no_longer_than_the_cache(tmp_path: Path):
-    loaded = load(llama(tmp_path), "generate", "float32", "cpu")
-    assert TransformersRunner(loaded, 100).context_length == 100
 
 
 def test_a_model_whose_attention_cannot_be_replaced_is_refused(tmp_path: Path):
