@@ -7,21 +7,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from services.inference_worker.engine.native.packing import NO_PROGRAM
 from services.kit.child import SupervisedChild
 
 _ENGINE = "services.inference_worker.engine"
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
 _LOOK_S = 0.2
 
-NO_PROGRAM = 3
-"""The status with which packing ends for a model that no adapter knows."""
-
 Grown = Callable[[int], None]
 """Told how many bytes there are by now."""
 
 
 class NotAdapted(Exception):  # noqa: N818 - no fault: another runner serves the model
-    """No adapter knows the model, so that it cannot be packed."""
+    """The model is none that the native runner knows."""
 
 
 class Converter:

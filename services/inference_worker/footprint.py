@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from services.store.gguf_tokenizer import gguf_file
 from services.store.sources import SourceError
 
 _TORCH_BYTES = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
-# Of a matrix of the native runner: int8 has a 32-bit scale for 64 numbers, q4 two 16-bit ones for 32.
-_NATIVE_BYTES = {"bfloat16": 2.0, "int8": 1 + 4 / 64, "q4": 0.5 + 4 / 32}
+# Of a number of a matrix: int8 has a 32-bit scale for each 64, q8 one for each 32, q4 two of 16 bits for each 32.
+_NATIVE_BYTES = {"bfloat16": 2.0, "int8": 1 + 4 / 64, "q8": 1 + 4 / 32, "q4": 0.5 + 4 / 32}
+_FOUR_BITS = {"Q4_0", "Q4_1"}  # what of a GGUF file "q4" keeps so; everything else gets eight bits
 _TABLE_BYTES = 2  # of a table of token vectors, in any of these: rows are looked up, not multiplied
 _VECTOR_BYTES = 4
 _NATIVE_CACHE_BYTES = 2
@@ -56,15 +57,12 @@ class Header:
 
     shapes: Mapping[str, tuple[int, ...]]
     config: Mapping[str, Any]
-
-    @property
-    def table(self) -> tuple[int, ...]:
-        """The shape of the table of token vectors, (0,) where there is none that is known."""
-        return next((shape for name, shape in self.shapes.items() if name.endswith(_TABLES)), (0,))
+    types: Mapping[str, str] = field(default_factory=dict)
+    """GGUF's types of tensors."""
 
     @property
     def tied(self) -> bool:
-        """Whether that table is also the last matrix of a decoder."""
+        """Whether a decoder's table of token vectors is its last matrix too."""
         return not any(name in _HEADS for name in self.shapes)
 
 
@@ -86,7 +84,8 @@ def read_header(folder: Path) -> Header:
         raise ValueError(str(error)) from error
     kind = fields.get("general.architecture")
     config = {ours: fields.get(f"{kind}.{theirs}") for ours, theirs in _GGUF.items()}
-    return Header({name: tensor.shape for name, tensor in tensors.items()}, config)
+    types = {name: tensor.type for name, tensor in tensors.items()}
+    return Header({name: tensor.shape for name, tensor in tensors.items()}, config, types)
 
 
 def measure(header: Header, way: Way, *, generates: bool) -> Footprint:
@@ -107,13 +106,26 @@ def _torch(header: Header, precision: str) -> float:
 
 
 def _native(header: Header, precision: str, *, generates: bool) -> float:
-    """Return the bytes of a packed model: a tied table is there twice, for rows and for the product."""
-    each = _NATIVE_BYTES[precision]
-    weights = sum(
-        math.prod(shape) * (each if len(shape) > 1 else _VECTOR_BYTES) for shape in header.shapes.values()
-    )
-    table = math.prod(header.table)
-    return weights + table * (_TABLE_BYTES if generates and header.tied else _TABLE_BYTES - each)
+    """Return the bytes of a packed model.
+
+    Its table of token vectors is one of rows, and where it is the last matrix too, it is there twice.
+    """
+    total = 0.0
+    for name, shape in header.shapes.items():
+        if len(shape) == 1:
+            total += math.prod(shape) * _VECTOR_BYTES
+            continue
+        table = name.endswith(_TABLES)
+        if not table or (generates and header.tied):
+            total += math.prod(shape) * _NATIVE_BYTES[_kind(header, name, precision)]
+        if table:
+            total += math.prod(shape) * _TABLE_BYTES
+    return total
+
+
+def _kind(header: Header, name: str, precision: str) -> str:
+    """Return how a matrix is packed."""
+    return "q8" if precision == "q4" and header.types.get(name) not in _FOUR_BITS else precision
 
 
 def _cache_elements(config: Mapping[str, Any]) -> int:

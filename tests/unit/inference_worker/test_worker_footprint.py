@@ -61,7 +61,7 @@ def test_a_gguf_file_tells_what_it_takes_when_it_is_multiplied_out():
 
 
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+@pytest.mark.parametrize("precision", ["bfloat16", "int8", "q4"])
 def test_it_is_what_a_packed_model_then_takes(precision: Precision, tied: bool, tmp_path: Path):
     from transformers import LlamaConfig, LlamaForCausalLM
 

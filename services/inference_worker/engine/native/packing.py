@@ -18,14 +18,14 @@ from services.inference_worker.engine.checkpoint import Checkpoint, matrix, open
 from services.inference_worker.engine.heads import copy_heads
 from services.inference_worker.engine.native import layouts
 from services.inference_worker.engine.native.layouts import VERSION, Kind
-from services.inference_worker.engine.native.lowering import Lowered, Role, Weight, lower
+from services.inference_worker.engine.native.lowering import Lowered, Role, Unsupported, Weight, lower
 from services.inference_worker.engine.program import Matrix, Program, Vector
 from services.inference_worker.wire import Task
 
 Precision = Literal["bfloat16", "float32", "int8", "q4"]
 
 NO_PROGRAM = 3
-"""The status with which the command ends for a model that no adapter knows."""
+"""The status with which the command ends for a model that the native runner cannot serve: torch can."""
 
 _ALIGNMENT = 4096
 
@@ -110,7 +110,10 @@ def main(arguments: list[str]) -> int:
     program = adapters.program(checkpoint.config, checkpoint.names(), cast("Task", task))
     if program is None:
         return NO_PROGRAM
-    pack_model(checkpoint, program, cast("Precision", precision), Path(into))
+    try:
+        pack_model(checkpoint, program, cast("Precision", precision), Path(into))
+    except Unsupported:
+        return NO_PROGRAM
     copy_heads(Path(source), Path(into))
     return 0
 
