@@ -15,7 +15,7 @@ from services.store.gguf_tokenizer import gguf_file
 from services.store.sources import SourceError
 
 _TORCH_BYTES = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
-# Of a number of a matrix: int8 has a 32-bit scale for each 64, q8 one for each 32, q4 two of 16 bits for each 32.
+# Of a number of a matrix: int8 has a 32-bit scale for each 64, q8 one for each 32, q4 two of 16 bits for 32.
 _NATIVE_BYTES = {"bfloat16": 2.0, "int8": 1 + 4 / 64, "q8": 1 + 4 / 32, "q4": 0.5 + 4 / 32}
 _FOUR_BITS = {"Q4_0", "Q4_1"}  # what of a GGUF file "q4" keeps so; everything else gets eight bits
 _TABLE_BYTES = 2  # of a table of token vectors, in any of these: rows are looked up, not multiplied
