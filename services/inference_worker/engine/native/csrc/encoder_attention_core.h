@@ -71,25 +71,29 @@ inline Head head_of(const EncoderAttention& a, int32_t unit, void* scratch) {
 
 // Numbers [at, at + 32) of a row as sixteen pairs of bfloat16; what lies beyond `size` is 0.
 inline Words pairs_of(const float* row, int32_t at, int32_t size, float scale) {
-    Halves halves[2] = {halves_of(load(row + at) * scale),
-                        at + LANES < size ? halves_of(load(row + at + LANES) * scale) : Halves{}};
+    const Floats low = load(row + at) * scale;
+    const Floats high = at + LANES < size ? load(row + at + LANES) * scale : Floats{};
+#ifdef __AVX512BF16__
+    return (Words)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
+#else
+    Halves halves[2] = {halves_of(low), halves_of(high)};
     return load<Words>(halves);
+#endif
 }
 
-// Swaps rows and columns of 16 by 16 words.
+// Swaps rows and columns of 16 by 16 words: one step exchanges what is `STEP` rows and columns apart.
+template <int STEP>
 inline void transpose(Words (&rows)[ROWS]) {
-#pragma GCC unroll 4
-    for (int step = 1; step < ROWS; step *= 2) {
-        const Ints own = (LANE & step) == 0;
-        const Words low = (Words)(own ? LANE : LANE - step + LANES), high = (Words)(own ? LANE + step : LANE + LANES);
+    const Ints own = (LANE & STEP) == 0;
+    const Ints low = own ? LANE : LANE - STEP + LANES, high = own ? LANE + STEP : LANE + LANES;
 #pragma GCC unroll 16
-        for (int i = 0; i < ROWS; i++) {
-            if (i & step) continue;
-            Words a = rows[i], b = rows[i + step];
-            rows[i] = __builtin_shuffle(a, b, low);
-            rows[i + step] = __builtin_shuffle(a, b, high);
-        }
+    for (int i = 0; i < ROWS; i++) {
+        if (i & STEP) continue;
+        const Words a = rows[i], b = rows[i + STEP];
+        rows[i] = __builtin_shuffle(a, b, low);
+        rows[i + STEP] = __builtin_shuffle(a, b, high);
     }
+    if constexpr (2 * STEP < ROWS) transpose<2 * STEP>(rows);
 }
 
 inline void pack_keys(const Head& h) {
@@ -100,7 +104,7 @@ inline void pack_keys(const Head& h) {
                 int64_t key = tile * ROWS + i;
                 rows[i] = key < h.count ? pairs_of(h.keys + key * h.stride, depth * DEPTH, h.size, 1.0f) : Words{};
             }
-            transpose(rows);
+            transpose<1>(rows);
             uint16_t* to = h.key_tiles + (tile * h.depths() + depth) * TILE_NUMBERS;
             for (int i = 0; i < ROWS; i++) store(to + i * DEPTH, rows[i]);
         }
@@ -148,14 +152,17 @@ inline float total_of(Floats x) {
 
 // Turns a row of scores into weights, of which the largest is 1, and returns 1 / their sum.
 inline float weigh(const Head& h, int row) {
-    float* scores = h.scores + row * h.columns();
-    for (int64_t i = h.count; i < h.columns(); i++) scores[i] = -__builtin_inff();
-    Floats top = load(scores);
-    for (int64_t i = LANES; i < h.columns(); i += LANES) top = maximum(top, load(scores + i));
+    const float* scores = h.scores + row * h.columns();
+    const auto scores_at = [&](int64_t i) {  // columns without a key count for nothing
+        const Floats some = load(scores + i);
+        return i + LANES <= h.count ? some : LANE < static_cast<int32_t>(h.count - i) ? some : all(-__builtin_inff());
+    };
+    Floats top = scores_at(0);
+    for (int64_t i = LANES; i < h.count; i += LANES) top = maximum(top, scores_at(i));
     const Floats highest = all(highest_of(top));
     Floats total{};
     for (int64_t i = 0; i < h.columns(); i += LANES) {
-        Floats weight = exp2_of(load(scores + i) - highest);
+        const Floats weight = exp2_of(scores_at(i) - highest);
         total += weight;
         store(h.weights + i / DEPTH * TILE_NUMBERS + row * DEPTH + i % DEPTH, halves_of(weight));
     }

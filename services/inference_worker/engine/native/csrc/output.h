@@ -15,7 +15,7 @@ inline Floats tanh_of(Floats x) {
 // The error function by Abramowitz and Stegun's 7.1.26; absolute error below 1.5e-7.
 inline Floats erf_of(Floats x) {
     Floats a = magnitude(x);
-    Floats t = 1.0f / (1.0f + 0.3275911f * a);
+    Floats t = reciprocal(1.0f + 0.3275911f * a);
     Floats p = all(1.061405429f);
     p = p * t - 1.453152027f;
     p = p * t + 1.421413741f;

@@ -90,21 +90,41 @@ inline Floats dot_pairs(Floats acc, Words pairs, uint32_t pair) {
 #endif
 }
 
-// 2 to the x, by a polynomial of the fraction; relative error below 3e-7. Below -126 it is 0.
-inline Floats exp2_of(Floats x) {
-    Floats clamped = x > -126.0f ? x : all(-126.0f);
-    clamped = clamped < 127.0f ? clamped : all(127.0f);
-    Floats shifted = clamped + 12582912.0f;  // 1.5 · 2^23: rounds to the nearest integer
-    Floats fraction = clamped - (shifted - 12582912.0f);
+// 2 to the x in (-1, 1), by a polynomial; relative error below 3e-7.
+inline Floats exp2_of_fraction(Floats fraction) {
     Floats p = all(1.5403530e-4f);
     p = p * fraction + 1.3333558e-3f;
     p = p * fraction + 9.6181291e-3f;
     p = p * fraction + 5.5504109e-2f;
     p = p * fraction + 2.4022651e-1f;
     p = p * fraction + 6.9314718e-1f;
-    p = p * fraction + 1.0f;
+    return p * fraction + 1.0f;
+}
+
+// 2 to the x; below -126 it is 0.
+inline Floats exp2_of(Floats x) {
+#ifdef __AVX512F__
+    const __m512 whole = _mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __mmask16 kept = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-126.0f), _CMP_GT_OQ);
+    return (Floats)_mm512_maskz_scalef_ps(kept, (__m512)exp2_of_fraction(x - (Floats)whole), whole);
+#else
+    Floats clamped = x > -126.0f ? x : all(-126.0f);
+    clamped = clamped < 127.0f ? clamped : all(127.0f);
+    Floats shifted = clamped + 12582912.0f;  // 1.5 · 2^23: rounds to the nearest integer
+    Floats p = exp2_of_fraction(clamped - (shifted - 12582912.0f));
     Floats scaled = (Floats)((Ints)p + ((Ints)shifted << 23));
     return x > -126.0f ? scaled : Floats{};
+#endif
+}
+
+// 1 / x for an x between 2^-100 and 2^100; relative error below 2e-7.
+inline Floats reciprocal(Floats x) {
+#ifdef __AVX512F__
+    Floats guess = (Floats)_mm512_rcp14_ps((__m512)x);
+    return guess * (2.0f - x * guess);
+#else
+    return 1.0f / x;
+#endif
 }
 
 inline Floats exp_of(Floats x) { return exp2_of(x * 1.44269504f); }
