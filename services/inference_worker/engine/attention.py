@@ -21,6 +21,7 @@ from services.inference_worker.engine.torch_attention import (
     places,
     segments,
 )
+from services.inference_worker.engine.torch_device import zeros
 
 NAME = "trunkline"
 
@@ -65,7 +66,9 @@ class PagedCache(Cache):
         """Write the row's keys and values [1, heads, tokens, size]; `attend` reads them, not what returns."""
         states = (key_states[0].transpose(0, 1), value_states[0].transpose(0, 1))
         if layer_idx not in self._kept:
-            keys, values = (new.new_zeros(self._blocks, BLOCK_TOKENS, *new.shape[1:]) for new in states)
+            keys, values = (
+                zeros((self._blocks, BLOCK_TOKENS, *new.shape[1:]), new.dtype, new.device) for new in states
+            )
             self._kept[layer_idx] = (keys, values)
         for kept, new in zip(self._kept[layer_idx], states, strict=True):
             kept.flatten(0, 1).index_copy_(0, self._places, new)

@@ -12,6 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from services.inference_worker.engine.batch import BLOCK_TOKENS, Ints, RaggedBatch
 from services.inference_worker.engine.program import Attention, Program
+from services.inference_worker.engine.torch_device import zeros
 
 
 class BlockCache:
@@ -20,8 +21,8 @@ class BlockCache:
     def __init__(self, program: Program, blocks: int, device: torch.device, dtype: torch.dtype) -> None:
         self.spare_block = blocks
         shape = (program.layers, blocks + 1, BLOCK_TOKENS, program.kv_heads, program.head_size)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.keys = zeros(shape, dtype, device)
+        self.values = zeros(shape, dtype, device)
 
     @property
     def memory_bytes(self) -> int:
