@@ -13,10 +13,9 @@ MOST_ROWS = 16
 """Drafts are made while a step has no more rows than this, drafts with it: more rows cost too much time."""
 
 _GRAM = 3  # tokens that must be the same for what followed to be a draft
-_MOST = 5
 _RATE = 0.4  # of drafted tokens kept, before anything is known
 _LEARN = 0.15
-_FORGET = 0.01
+_FORGET = 0.003
 _TOKEN_BITS = 21
 _GRAM_MASK = (1 << (_TOKEN_BITS * _GRAM)) - 1
 
@@ -58,10 +57,6 @@ class PromptLookup:
         """Take in that a draft was not tried: slowly the sequence gets another chance."""
         self.rate += _FORGET * (_RATE - self.rate)
 
-    def gain(self, drafted: int) -> float:
-        """Return how many tokens more a step makes with so many drafted: the sum of rate^1 … rate^drafted."""
-        return sum(self.rate**place for place in range(1, drafted + 1))
-
 
 class Costs(Protocol):
     """What steps cost."""
@@ -73,15 +68,23 @@ class Costs(Protocol):
 def draft(lookup: PromptLookup, tokens: list[int], most: int, rows: int, costs: Costs) -> list[int]:
     """Return a draft of at most `most` tokens for one of `rows` sequences that make a token each.
 
-    Empty where nothing is found, or where by the sequence's rate the step's rows make more tokens a second
-    without it.
+    It is as long as pays: the token in place k is kept with a chance of rate^k, and is worth that share of
+    what a token costs without drafts.
     """
-    most = min(most, _MOST, MOST_ROWS // rows - 1)
+    most = min(most, MOST_ROWS // rows - 1)
     found = lookup.propose(tokens, most) if most > 0 else []
-    if not found:
-        return []
-    alone = costs.seconds(rows)
-    if lookup.gain(len(found)) * alone < (costs.seconds(rows + len(found)) - alone) * rows:
+    length = _paying(lookup.rate, len(found), rows, costs)
+    if found and not length:
         lookup.forget()
-        return []
-    return found
+    return found[:length]
+
+
+def _paying(rate: float, most: int, rows: int, costs: Costs) -> int:
+    before = costs.seconds(rows)
+    worth = before / rows
+    for length in range(most):
+        after = costs.seconds(rows + length + 1)
+        if rate ** (length + 1) * worth < after - before:
+            return length
+        before = after
+    return most
