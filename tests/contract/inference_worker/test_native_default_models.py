@@ -37,7 +37,7 @@ BLOCKS = 12
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Compute the reference on one thread: two that spin for each other crawl when the cores have other work."""
+    """Compute the reference on one thread: two that spin for each other crawl on busy cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
