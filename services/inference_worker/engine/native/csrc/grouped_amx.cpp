@@ -5,9 +5,12 @@
 namespace trunkline {
 namespace {
 
-constexpr int ROWS_WORTH_A_TILE = 6;  // measured: below it vectors alone are faster
-constexpr int TURN_GROUPS = 4;        // what tiles do before vectors take over: all of it stays in the L1 cache
-constexpr int PASS_TILES = 4;         // tiles of rows that share what was unpacked
+// Measured: below it vectors alone are faster. What must be unpacked for tiles pays off later.
+template <typename Group>
+constexpr int ROWS_WORTH_A_TILE = Group::has_minimum ? 6 : 4;
+
+constexpr int TURN_GROUPS = 4;  // what tiles do before vectors take over: all of it stays in the L1 cache
+constexpr int PASS_TILES = 4;   // tiles of rows that share what was unpacked
 
 typedef int32_t Dots[2][TILE_ROWS][HALF];
 typedef float Sums[2][TILE_ROWS][HALF];
@@ -137,8 +140,12 @@ void pass(const Linear& linear, const Activations& x, const Group* weights, int 
 }
 
 template <typename Group>
-void block(const Linear& linear, const Activations& x, const Group* weights, int first, const Output& output) {
-    if (x.rows < ROWS_WORTH_A_TILE) return rows_by_four(linear, x, weights, 0, x.rows, first, output);
+void by_vectors(const Linear& linear, const Activations& x, const Group* weights, int first, const Output& output) {
+    rows_by_four(linear, x, weights, 0, x.rows, first, output);
+}
+
+template <typename Group>
+void by_tiles(const Linear& linear, const Activations& x, const Group* weights, int first, const Output& output) {
     constexpr int rows_of_pass = PASS_TILES * TILE_ROWS;
     for (int row = 0; row < x.rows; row += rows_of_pass) {
         int rows = x.rows - row < rows_of_pass ? x.rows - row : rows_of_pass;
@@ -148,8 +155,10 @@ void block(const Linear& linear, const Activations& x, const Group* weights, int
 
 template <typename Group>
 void multiply(const Linear& linear, const Activations& x, int32_t first, int32_t last, const Output& output) {
+    if (x.rows < ROWS_WORTH_A_TILE<Group>)
+        return multiply_blocks<Group, by_vectors<Group>>(linear, x, first, last, output);
     const Tiles tiles(tiles_for_groups<Group::size>());
-    multiply_blocks<Group, block<Group>>(linear, x, first, last, output);
+    multiply_blocks<Group, by_tiles<Group>>(linear, x, first, last, output);
 }
 
 }  // namespace
