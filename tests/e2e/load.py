@@ -77,10 +77,10 @@ async def observe(call: object, stub: InferenceServiceStub) -> Outcome:
 async def generate(stub: InferenceServiceStub, tokens: list[int]) -> None:
     """Ask for a short answer; count its tokens as they come."""
     request = GenerateRequest(model=GENERATOR, prompt="Once upon a time", max_tokens=12, ignore_eos=True)
-    async for event in stub.Generate(request, timeout=30):
+    async for event in stub.Generate(request, timeout=120):
         tokens[0] += len(event.delta.token_ids)
 
 
 async def embed(stub: InferenceServiceStub, tokens: list[int]) -> None:
     """Ask for two vectors."""
-    await stub.Embed(EmbedRequest(model=ENCODER, texts=["a cat", "a dog on a sofa"]), timeout=30)
+    await stub.Embed(EmbedRequest(model=ENCODER, texts=["a cat", "a dog on a sofa"]), timeout=120)

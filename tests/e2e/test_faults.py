@@ -68,8 +68,8 @@ class Promise:
     failed: float
 
 
-# The figures of a machine that does nothing else, and those that no loaded one misses: a call may take 30 s.
-PROMPT, PATIENT = Promise(back=10, failed=1), Promise(back=90, failed=15)
+# The figures of a machine that does nothing else, and those that no loaded one misses: a call may take 120 s.
+PROMPT, PATIENT = Promise(back=10, failed=1), Promise(back=180, failed=60)
 
 
 @pytest.mark.parametrize("name", VICTIMS)
