@@ -81,6 +81,17 @@ inline Words pairs_of(const float* row, int32_t at, int32_t size, float scale) {
 #endif
 }
 
+// Lane i of the result is lane from[i] of both words, one after the other.
+inline Words shuffled(Words a, Words b, Ints from) {
+#ifdef __clang__
+    Words made;
+    for (int i = 0; i < LANES; i++) made[i] = from[i] < LANES ? a[from[i]] : b[from[i] - LANES];
+    return made;
+#else
+    return __builtin_shuffle(a, b, from);
+#endif
+}
+
 // Swaps rows and columns of 16 by 16 words: one step exchanges what is `STEP` rows and columns apart.
 template <int STEP>
 inline void transpose(Words (&rows)[ROWS]) {
@@ -90,8 +101,8 @@ inline void transpose(Words (&rows)[ROWS]) {
     for (int i = 0; i < ROWS; i++) {
         if (i & STEP) continue;
         const Words a = rows[i], b = rows[i + STEP];
-        rows[i] = __builtin_shuffle(a, b, low);
-        rows[i + STEP] = __builtin_shuffle(a, b, high);
+        rows[i] = shuffled(a, b, low);
+        rows[i + STEP] = shuffled(a, b, high);
     }
     if constexpr (2 * STEP < ROWS) transpose<2 * STEP>(rows);
 }
