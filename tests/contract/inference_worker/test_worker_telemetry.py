@@ -99,6 +99,9 @@ async def test_durations_and_tokens_are_counted_by_model(worker: RunningWorker):
     for name in ("request.duration", "time_to_first_token", "time_per_output_token"):
         assert rise(f"gen_ai.server.{name}", GENERATOR) == 1
     assert rise("gen_ai.server.request.duration", ENCODER) == 1
+    for name in ("duration", "tokens"):
+        assert rise(f"trunkline.model.step.{name}", GENERATOR) >= 4, "each token takes a step"
+        assert rise(f"trunkline.model.step.{name}", ENCODER) >= 1
 
 
 def counted(worker: RunningWorker) -> dict[tuple[str, str], float]:
