@@ -23,8 +23,8 @@ from tests.e2e.prose import prose, sentences
 
 GENERATOR = "smollm2-135m-instruct"
 ENCODER = "all-minilm-l6-v2"
-PROMPTS = 50
-FEW_TOKENS, MANY_TOKENS = 8, 32
+SHORT, LONG = (20, 400, 8), (50, 1_500, 32)
+"""How many prompts, the longest one's tokens, and those of each answer."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ def fetched() -> Callable[[str], Path]:
     return cache(lambda model: store.fetch(catalogue.get(model)))
 
 
-@pytest.fixture(scope="module", params=[FEW_TOKENS, pytest.param(MANY_TOKENS, marks=pytest.mark.soak)])
+@pytest.fixture(scope="module", params=[SHORT, pytest.param(LONG, marks=pytest.mark.soak)])
 def cases(fetched: Callable[[str], Path], request: pytest.FixtureRequest) -> list[Case]:
-    """Prompts of 1 to 1,500 tokens, lengths spread by logarithm, each answered alone by transformers."""
+    """Prompts from one token on, lengths spread by logarithm, each answered alone by transformers."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     folder = fetched(GENERATOR)
@@ -55,11 +55,12 @@ def cases(fetched: Callable[[str], Path], request: pytest.FixtureRequest) -> lis
     model = AutoModelForCausalLM.from_pretrained(
         folder, gguf_file=file, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
     )
+    prompts, longest, new_tokens = request.param
     made = []
-    for index, length in enumerate(np.geomspace(1, 1_500, PROMPTS).round().astype(int)):
+    for index, length in enumerate(np.geomspace(1, longest, prompts).round().astype(int)):
         start = index * 9_000
         prompt = tokenizer.decode(tokenizer(prose()[start : start + 9_000]).input_ids[:length])
-        made.append(_answer(model, tokenizer, prompt, request.param))
+        made.append(_answer(model, tokenizer, prompt, new_tokens))
     return made
 
 
