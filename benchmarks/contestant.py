@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from benchmarks import quiet
 from benchmarks.figures import Wave
@@ -17,6 +17,7 @@ from benchmarks.peers import places
 from benchmarks.peers.models import PROGRAMS
 from services.kit import launcher
 
+T = TypeVar("T")
 STOP_SECONDS = 20.0
 _DIES_WITH_US = (sys.executable, "-I", "-S", launcher.__file__)
 
@@ -123,6 +124,12 @@ class ProgramGenerator(Program):
     def wave(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Wave:
         """As the protocol has it."""
         return Wave(self.ask(prompts=[list(each) for each in prompts], new_tokens=new_tokens))
+
+
+def in_order(everyone: Sequence[T], number: int) -> list[T]:
+    """Return who has a turn in a round, one after another: each round begins with another one."""
+    first = number % len(everyone)
+    return [*everyone[first:], *everyone[:first]]
 
 
 def program(name: str, *arguments: str | Path, peer: str = "") -> list[str]:

@@ -123,7 +123,10 @@ class Server(Process):
                 await embed(sentences[0])
                 return await closed_loop(embed, sentences, concurrency)
 
-        return asyncio.run(loaded())
+        try:
+            return asyncio.run(loaded())
+        except (grpc.aio.AioRpcError, aiohttp.ClientError, OSError) as error:
+            raise self.failed(f"has failed ({error})") from error
 
     def vectors(self, sentences: Sequence[str]) -> list[Sequence[float]]:
         """As the protocol of Embedder has it."""

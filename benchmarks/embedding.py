@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, quiet, report
+from benchmarks.contestant import ContestantError, in_order
 from benchmarks.embedders import Embedder, Load, MeshEmbedder
 from benchmarks.encoders import Alone, InProcess, nearness
 from benchmarks.figures import Goal, Rates, percentile
@@ -80,7 +81,7 @@ def measured(peers: str, rounds: int) -> Found:
             warm(each, texts)
         alone = InProcess(running, missing, texts, openvino=peers != "none")
         circumstances = f"{quietness} {telemetry()} {idleness()}"
-        table = take_turns(everyone, alone, texts, rounds)
+        table = take_turns(everyone, alone, texts, rounds, missing)
         near = nearness(everyone, texts[:COMPARED], alone)
     return Found(circumstances, table, alone, near, missing)
 
@@ -92,23 +93,35 @@ def warm(contestant: Embedder, texts: Sequence[str]) -> None:
             contestant.load(texts[: 2 * count], count)
 
 
-def take_turns(everyone: Sequence[Embedder], alone: InProcess, texts: Sequence[str], rounds: int) -> Table:
-    """Return the table: each round begins with another one, and has sentences of its own."""
+def take_turns(
+    everyone: list[Embedder], alone: InProcess, texts: Sequence[str], rounds: int, missing: dict[str, str]
+) -> Table:
+    """Return the table: each round begins with another one, and has sentences of its own.
+
+    Who fails is put into `missing` and left out from then on.
+    """
     loads: dict[str, dict[int, list[Load]]] = defaultdict(lambda: defaultdict(list))
     for number in range(rounds):
-        for place in range(len(everyone)):
-            each = everyone[(place + number) % len(everyone)]
-            for count, asked in (ASKED_OF_US if isinstance(each, MeshEmbedder) else ASKED).items():
-                some = [texts[(number * asked + at) % len(texts)] for at in range(asked)]
-                with each.turn():
-                    load = each.load(some, count)
-                loads[each.name][count].append(load)
-                print(
-                    f"round {number + 1}, {count:3} at once: {load.rate:7.0f}/s  {each.name}", file=sys.stderr
-                )
+        for each in in_order(everyone, number):
+            try:
+                for count, load in one_turn(each, texts, number):
+                    loads[each.name][count].append(load)
+            except ContestantError as error:
+                missing[each.name] = str(error)
+                everyone.remove(each)
         alone.take_turn()
     order = [each.name for each in everyone]
     return {name: {count: Row.of(some) for count, some in loads[name].items()} for name in order}
+
+
+def one_turn(each: Embedder, texts: Sequence[str], number: int) -> Iterator[tuple[int, Load]]:
+    """Yield what a contestant shows at each concurrency in this round."""
+    for count, asked in (ASKED_OF_US if isinstance(each, MeshEmbedder) else ASKED).items():
+        some = [texts[(number * asked + at) % len(texts)] for at in range(asked)]
+        with each.turn():
+            load = each.load(some, count)
+        report.progress(f"round {number + 1}, {count:3} at once: {load.rate:7.0f}/s  {each.name}")
+        yield count, load
 
 
 def ratios(table: Table, alone: dict[Alone, Rates]) -> Iterator[Goal]:

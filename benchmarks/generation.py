@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks import conditions, machine, quiet, report
 from benchmarks.conditions import Condition
-from benchmarks.contestant import ContestantError, Generator
+from benchmarks.contestant import ContestantError, Generator, in_order
 from benchmarks.figures import Goal, Streaming, Wave
 from benchmarks.mesh import Mesh, MeshGenerator
 from benchmarks.opponents import CONCURRENCY, OPPONENTS, OWN_ENGINE, Opponent
@@ -73,7 +73,7 @@ def measured(plan: Plan) -> Found:
     quietness, missing = quiet.claim(), dict[str, str]()
     with own_mesh(plan.precisions) as mesh, contestants(plan, mesh, missing) as everyone:
         circumstances = f"{quietness} {telemetry()} {idleness()}"
-        table = take_turns(everyone, plan)
+        table = take_turns(everyone, plan, missing)
         found = list(conditions.measure(mesh, everyone, plan.precisions, table))
     return Found(circumstances, table, found, missing)
 
@@ -125,15 +125,22 @@ def warm(contestant: Generator) -> None:
             contestant.wave(prompts()[:count], WARM_TOKENS)
 
 
-def take_turns(everyone: Sequence[Generator], plan: Plan) -> Table:
-    """Return the table: each round asks everyone in turn, and begins with another one."""
+def take_turns(everyone: list[Generator], plan: Plan, missing: dict[str, str]) -> Table:
+    """Return the table: each round asks everyone in turn, and begins with another one.
+
+    Who fails is put into `missing` and left out from then on.
+    """
     waves: dict[str, dict[int, list[Wave]]] = defaultdict(lambda: defaultdict(list))
     for number in range(plan.rounds):
         for count in CONCURRENCY:
-            for place in range(len(everyone)):
-                each = everyone[(place + number) % len(everyone)]
-                with each.turn():
-                    wave = each.wave(prompts()[:count], plan.new_tokens)
+            for each in in_order(everyone, number):
+                try:
+                    with each.turn():
+                        wave = each.wave(prompts()[:count], plan.new_tokens)
+                except ContestantError as error:
+                    missing[each.name] = str(error)
+                    everyone.remove(each)
+                    continue
                 waves[each.name][count].append(wave)
                 rate = wave.tokens_per_second
                 report.progress(f"round {number + 1}, {count:3} at once: {rate:7.0f} tokens/s  {each.name}")

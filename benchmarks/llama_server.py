@@ -35,7 +35,8 @@ class LlamaServer(Process):
 
     async def _wave(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Wave:
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        async with aiohttp.ClientSession(self._url, connector=connector) as session:
+        unhurried = aiohttp.ClientTimeout(total=None)
+        async with aiohttp.ClientSession(self._url, connector=connector, timeout=unhurried) as session:
             began = time.perf_counter()
             answers = (self._answer(session, each, new_tokens, began) for each in prompts)
             return Wave(await asyncio.gather(*answers))
@@ -44,13 +45,15 @@ class LlamaServer(Process):
         self, session: aiohttp.ClientSession, prompt: Sequence[int], new_tokens: int, began: float
     ) -> list[float]:
         asked = {"prompt": list(prompt), "n_predict": new_tokens, "ignore_eos": True, "temperature": 0}
-        wanted = {**asked, "cache_prompt": False, "stream": True, "return_tokens": True}
+        wanted = {**asked, "cache_prompt": False, "stream": True}
         times: list[float] = []
         async with session.post("/completion", json=wanted) as response:
             async for line in response.content:
                 if line.startswith(b"data: "):
                     event = json.loads(line[6:])
-                    times += [time.perf_counter() - began] * len(event.get("tokens", ()))
+                    # Not one a token: what is not whole characters yet is kept back.
+                    made = event["tokens_predicted"] - len(times)
+                    times += [time.perf_counter() - began] * made
         if len(times) < new_tokens:
             raise ContestantError(f"{self.name} gave {len(times)} tokens of {new_tokens}")
         return times
