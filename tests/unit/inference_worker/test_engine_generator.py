@@ -138,16 +138,11 @@ def test_who_was_put_back_goes_on_as_if_nothing_had_been(asked: dict[str, float]
 def test_drafts_save_steps_and_change_nothing(asked: dict[str, float]):
     model, looping = generator(), prompt(5) * 12
     model.admit(request(1, looping, max_tokens=60, seed=5, ignore_eos=True, **asked))
-    steps = 0
-    made: list[int] = []
-    while model.busy:
-        report = model.step()
-        steps += 1
-        made += [token for output in report.outputs for token in output.tokens]
+    made, _ = answered(model)
     assert made == alone(looping, max_tokens=60, seed=5, ignore_eos=True, **asked)
-    load = model.step().load
-    assert load.drafted_tokens > load.accepted_draft_tokens > 10
-    assert steps < 50
+    report = model.step()
+    assert report.load.drafted_tokens > report.load.accepted_draft_tokens > 10
+    assert report.step < 50
 
 
 def test_the_end_token_ends_an_answer_and_is_not_part_of_it():
