@@ -59,7 +59,7 @@ protos: .venv/tools ## Makes gen/ anew after a change of a proto.
 examples: examples/node/node_modules ## Installs what the Node example needs, where npm is.
 
 clean: ## Removes what the targets made; the cache of models stays.
-	rm -rf .venv gen .ci/node_modules examples/node/node_modules
+	rm -rf .venv gen $(NATIVE)/build .ci/node_modules examples/node/node_modules
 
 # The stamps keep pip (and so the network) out of a second run.
 .venv/installed: pyproject.toml constraints.txt hatch_build.py $(PROTOS)

@@ -105,7 +105,8 @@ void Model::check_operation(const Operation& op) const {
         return index >= 0 && index < shape_.buffers && widths_[static_cast<size_t>(index)] == width;
     };
     const auto record = [&](int32_t index, Role role) {
-        return index >= 0 && index < shape_.records && records_[static_cast<size_t>(index)].role == static_cast<int32_t>(role);
+        return index >= 0 && index < shape_.records &&
+               records_[static_cast<size_t>(index)].role == static_cast<int32_t>(role);
     };
     const auto vector = [&](int32_t index, int32_t width) {
         return index < 0 || (record(index, Role::vector) && records_[static_cast<size_t>(index)].rows == width);

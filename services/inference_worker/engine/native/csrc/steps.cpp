@@ -185,8 +185,9 @@ void Model::plan_attention(int group) {
 }
 
 void Model::causal_attention(const Operation& op) {
-    CausalAttention a = {row_of(op.x, 0), op.heads, op.kv_heads, op.size, op.number, nullptr,
-                         cache_.as<uint16_t>() + layer_numbers_ * op.layer, batch_->positions, row_of(op.out, 0), nullptr, {}};
+    uint16_t* cache = cache_.as<uint16_t>() + layer_numbers_ * op.layer;
+    CausalAttention a = {row_of(op.x, 0), op.heads, op.kv_heads, op.size, op.number, nullptr, cache,
+                         batch_->positions, row_of(op.out, 0), nullptr, {}};
     const float* angles = angles_.as<float>();
     for (const auto rotation : rotations_) {
         if (rotation == op.weight) a.angles = angles;
