@@ -161,7 +161,7 @@ def _stored(path: Path) -> dict[str, _Stored]:
     if path.stat().st_size <= _LENGTH.size:
         raise UnreadableCheckpoint(f"{path.name} is no safetensors file")
     file = np.memmap(path, np.uint8, "r")
-    (length,) = _LENGTH.unpack_from(file)
+    (length,) = _LENGTH.unpack(file[: _LENGTH.size].tobytes())
     if not 0 < length <= min(_HEADER_LIMIT_BYTES, len(file) - _LENGTH.size):
         raise UnreadableCheckpoint(f"{path.name} is no safetensors file")
     data = _LENGTH.size + length
