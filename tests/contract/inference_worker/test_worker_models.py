@@ -23,6 +23,7 @@ from services.inference_worker.devices import Device
 from tests.contract.inference_worker.running_worker import (
     ENCODER,
     GENERATOR,
+    RUNNING,
     RunningWorker,
     failure,
     generate,
@@ -166,6 +167,12 @@ async def test_a_model_that_does_not_fit_is_refused_with_the_arithmetic(tmp_path
         assert int(error.metadata["needed_bytes"]) > int(error.metadata["free_bytes"]) == 200 << 20
         state = await small.until(lambda state: bool(state.models))
         assert state.devices[0].engine_pid == 0
+
+
+async def test_a_cache_without_a_bound_holds_all_sequences_at_their_longest(tmp_path: Path):
+    async with running_worker(tmp_path, models=(GENERATOR,), cache_tokens=0) as unbounded:
+        state = await unbounded.until_ready(GENERATOR)
+        assert status(state, GENERATOR).load.cache_tokens == RUNNING * CONTEXT
 
 
 async def test_an_engine_without_models_ends_and_the_next_load_starts_one(worker: RunningWorker):
