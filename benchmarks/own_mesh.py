@@ -11,6 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 
+import grpc
+from trunkline.worker.v1.worker_pb2 import WatchStatusRequest
+from trunkline.worker.v1.worker_pb2_grpc import WorkerServiceStub
+
 from benchmarks import quiet
 from benchmarks.mesh import Mesh
 from benchmarks.peers.models import ENCODER, GENERATOR
@@ -62,6 +66,15 @@ def idleness() -> str:
     time.sleep(IDLE_SECONDS)
     share = (quiet.cpu_seconds(family) - before) / IDLE_SECONDS
     return f"Peers are halted while another is measured; the mesh goes on, with {share:.1%} of a core."
+
+
+def ways() -> str:
+    """Return in a sentence how the mesh's worker runs each model: by which runner, in which precision."""
+    with grpc.insecure_channel(os.environ["TRUNKLINE_WORKERS"]) as channel:
+        watch = WorkerServiceStub(channel).WatchStatus(WatchStatusRequest())
+        models = next(watch).models
+        watch.cancel()
+    return "Models: " + "; ".join(f"{model.model}: {model.message}" for model in models) + "."
 
 
 def telemetry() -> str:
