@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from services.kit.launcher import PR_SET_PDEATHSIG
+
 CORES = 2
 # Linux shares cores between sessions first and then within one, so `nice` alone does nothing against others.
 AHEAD_OF_OTHERS = "-15"
@@ -22,8 +25,11 @@ BUSY = "while True: pass"
 def claim() -> str:
     """Take this process and its children to be to the first cores, ahead of other sessions where we may.
 
-    Returns in a sentence what was done; leaves the terminal's session, so Ctrl-C reaches only this process.
+    Returns in a sentence what was done. It leaves the terminal's session, where Ctrl-C is heard, so it ends as
+    by Ctrl-C, with all that it has started, when its parent ends or SIGTERM comes.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     cores = sorted(os.sched_getaffinity(0))[:CORES]
     os.sched_setaffinity(0, cores)
     with contextlib.suppress(PermissionError):  # it leads a session already
