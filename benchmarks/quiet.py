@@ -25,8 +25,8 @@ BUSY = "while True: pass"
 def claim() -> str:
     """Take this process and its children to be to the first cores, ahead of other sessions where we may.
 
-    Returns in a sentence what was done. It leaves the terminal's session, where Ctrl-C is heard, so it ends as
-    by Ctrl-C, with all that it has started, when its parent ends or SIGTERM comes.
+    Returns in a sentence what was done. It leaves the terminal's session, where Ctrl-C is heard, so it ends
+    as by Ctrl-C, with all that it has started, when its parent ends or SIGTERM comes.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
