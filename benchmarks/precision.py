@@ -77,10 +77,13 @@ class Score:
     agreements: list[torch.Tensor] = field(default_factory=list)
 
     def add(self, found: torch.Tensor, reference: torch.Tensor, truth: torch.Tensor) -> None:
-        """Take a window's log-probabilities [tokens, vocabulary], float32's, and the tokens that came."""
-        self.divergences.append((reference.exp() * (reference - found)).sum(-1))
+        """Take a window's log-probabilities [tokens, vocabulary], float32's, and the tokens that came.
+
+        Spoils `found`: these are large, and fresh memory for each would take most of the time.
+        """
         self.surprises.append(-found.gather(1, truth[:, None])[:, 0])
         self.agreements.append((found.argmax(-1) == reference.argmax(-1)).float())
+        self.divergences.append(found.neg_().add_(reference).mul_(reference.exp()).sum(-1))
 
     @property
     def divergence(self) -> float:
@@ -244,7 +247,7 @@ def measure(model: Model, precisions: Sequence[str], count: int) -> tuple[dict[s
         for tokens in windows(model.tokenizer, count):
             truth = torch.tensor(tokens[1:])
             reference = log_probabilities(runners["float32"], tokens)[:-1]
-            scores["float32"].add(reference, reference, truth)
+            scores["float32"].add(reference.clone(), reference, truth)
             for each in precisions:
                 scores[each].add(log_probabilities(runners[each], tokens)[:-1], reference, truth)
         prompts = [model.prompt(question) for question in QUESTIONS]

@@ -151,6 +151,7 @@ async def saturate(stub: InferenceServiceStub, seed: int, callers: int, seconds:
             ended += counted < time.monotonic() < until
 
     await asyncio.gather(*(caller() for _ in range(callers)))
+    assert ended, "nobody was answered: nothing can be told of saturation"
     return ended / (until - counted)
 
 

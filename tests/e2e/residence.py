@@ -69,10 +69,12 @@ async def resident(mesh: RunningMesh) -> AsyncIterator[dict[str, Residence]]:
             await asyncio.sleep(PAUSE_SECONDS)
 
     task = asyncio.create_task(watch())
-    yield watched
-    task.cancel()
-    for each in watched.values():
-        each.read()
+    try:
+        yield watched
+        for each in watched.values():
+            each.read()
+    finally:
+        task.cancel()
 
 
 def _process(mesh: RunningMesh, words: str) -> psutil.Process:
