@@ -102,10 +102,23 @@ def _tracing(ratio: float) -> dict[str, Any]:
         "@type": "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig",
         "service_name": "envoy",
         "grpc_service": {"envoy_grpc": {"cluster_name": TRACES}, "timeout": "1s"},
+        "sampler": _sampler("parent_based", "ParentBased", wrapped_sampler=_ratio(ratio)),
     }
     return {
         "provider": {"name": "envoy.tracers.opentelemetry", "typed_config": config},
-        "random_sampling": {"value": 100 * ratio},
+        # The sampler decides: this one would overrule a caller who has decided already.
+        "random_sampling": {"value": 100},
         # A span of its own for each try upstream, which is what joins caller and service in one tree.
         "spawn_upstream_span": True,
     }
+
+
+def _ratio(ratio: float) -> dict[str, Any]:
+    share = {"numerator": round(1_000_000 * ratio), "denominator": "MILLION"}
+    return _sampler("trace_id_ratio_based", "TraceIdRatioBased", sampling_percentage=share)
+
+
+def _sampler(name: str, message: str, **options: Any) -> dict[str, Any]:
+    kind = f"type.googleapis.com/envoy.extensions.tracers.opentelemetry.samplers.v3.{message}SamplerConfig"
+    name = f"envoy.tracers.opentelemetry.samplers.{name}"
+    return {"name": name, "typed_config": {"@type": kind, **options}}
