@@ -16,7 +16,7 @@ async def worker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runn
     """A worker with both tiny models ready."""
     folder = tmp_path_factory.mktemp("worker")
     async with running_worker(folder, models=(GENERATOR, ENCODER)) as worker:
-        await worker.until_ready(GENERATOR, ENCODER, within=60)
+        await worker.until_ready(GENERATOR, ENCODER, within=110)
         yield worker
 
 
