@@ -41,8 +41,9 @@ def measure(
     """Yield all conditions for each precision."""
     for precision in precisions:
         yield first_token(precision, table)
-        yield long_prompts(mesh, precision)
-        yield shared_prefix(mesh, precision)
+        with mesh.turn():
+            yield long_prompts(mesh, precision)
+            yield shared_prefix(mesh, precision)
     for each in everyone:
         if isinstance(each, OwnEngine):
             yield neighbours(each)

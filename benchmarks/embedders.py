@@ -89,8 +89,8 @@ class MeshEmbedder:
         return self._mesh.run(one_by_one(self._mesh.embed, sentences))
 
     def turn(self) -> contextlib.AbstractContextManager[None]:
-        """Nothing has to be woken."""
-        return contextlib.nullcontext()
+        """As the protocol has it."""
+        return self._mesh.turn()
 
     def close(self) -> None:
         """Leave the mesh to who started it."""

@@ -22,7 +22,7 @@ from benchmarks.contestant import ContestantError, in_order
 from benchmarks.embedders import Embedder, Load, MeshEmbedder
 from benchmarks.encoders import Alone, InProcess, nearness
 from benchmarks.figures import Goal, Rates, percentile
-from benchmarks.own_mesh import idleness, own_mesh, telemetry, ways
+from benchmarks.own_mesh import own_mesh, telemetry, ways
 from benchmarks.peers import models
 from benchmarks.peers.models import ENCODER
 from benchmarks.sentences import sentences
@@ -76,11 +76,11 @@ def measured(peers: str, rounds: int) -> Found:
     quietness, missing = quiet.claim(), dict[str, str]()
     texts = sentences(SENTENCES, models.path(ENCODER))
     with own_mesh(()) as mesh, contextlib.ExitStack() as running:
+        circumstances = f"{quietness} {telemetry()} {ways()}"
         everyone: list[Embedder] = [MeshEmbedder(mesh), *started(chosen(peers), running, missing)]
         for each in everyone:
             warm(each, texts)
         alone = InProcess(running, missing, texts, openvino=peers != "none")
-        circumstances = f"{quietness} {telemetry()} {ways()} {idleness()}"
         table = take_turns(everyone, alone, texts, rounds, missing)
         near = nearness(everyone, texts[:COMPARED], alone)
     return Found(circumstances, table, alone, near, missing)

@@ -25,7 +25,7 @@ from benchmarks.figures import Goal, Streaming, Wave
 from benchmarks.mesh import Mesh, MeshGenerator
 from benchmarks.opponents import CONCURRENCY, OPPONENTS, OWN_ENGINE, Opponent
 from benchmarks.own_engine import OwnEngine
-from benchmarks.own_mesh import entry_name, idleness, own_mesh, telemetry, ways
+from benchmarks.own_mesh import entry_name, own_mesh, telemetry, ways
 
 PROMPT_TOKENS, WARM_TOKENS = 64, 8
 PAGE = Path(__file__).with_suffix(".md")
@@ -71,10 +71,11 @@ class Found:
 def measured(plan: Plan) -> Found:
     """Start everyone, take turns, and look at the conditions."""
     quietness, missing = quiet.claim(), dict[str, str]()
-    with own_mesh(plan.precisions) as mesh, contestants(plan, mesh, missing) as everyone:
-        circumstances = f"{quietness} {telemetry()} {ways()} {idleness()}"
-        table = take_turns(everyone, plan, missing)
-        found = list(conditions.measure(mesh, everyone, plan.precisions, table))
+    with own_mesh(plan.precisions) as mesh:
+        circumstances = f"{quietness} {telemetry()} {ways()}"
+        with contestants(plan, mesh, missing) as everyone:
+            table = take_turns(everyone, plan, missing)
+            found = list(conditions.measure(mesh, everyone, plan.precisions, table))
     return Found(circumstances, table, found, missing)
 
 

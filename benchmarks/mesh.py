@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import TypeVar
 
 import grpc
@@ -13,23 +13,51 @@ from trunkline.inference.v1.inference_pb2 import EmbedRequest, GenerateRequest
 from trunkline.inference.v1.inference_pb2_grpc import InferenceServiceStub
 from trunkline.inference.v1.sampling_pb2 import TokenIds
 
+from benchmarks import quiet
 from benchmarks.figures import Wave
 from benchmarks.peers.models import ENCODER
 from services.kit.command import public_address
 
 T = TypeVar("T")
+WAKE_SECONDS, SETTLE_SECONDS = 30.0, 1.0
 
 
 class Mesh:
-    """Calls through the public port, from this process, which shares the cores with all of the mesh."""
+    """Calls through the public port, from this process, which shares the cores with all of the mesh.
 
-    def __init__(self) -> None:
+    `pid` is the process that has started all of it, which is halted but for its turns.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
         self._runner = asyncio.Runner()
         self._channel = self._runner.run(self._open())
         self._stub = InferenceServiceStub(self._channel)
 
     async def _open(self) -> grpc.aio.Channel:
         return grpc.aio.insecure_channel(public_address())
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Let it run, and wait until it answers: for its parts, the others were silent for a while."""
+        quiet.resume(self._pid)
+        try:
+            self.run(self._awake())
+            yield
+        finally:
+            quiet.halt(self._pid)
+
+    async def _awake(self) -> None:
+        until = time.monotonic() + WAKE_SECONDS
+        while True:
+            try:
+                await self.embed("Is somebody there?")
+                break
+            except grpc.aio.AioRpcError:
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(SETTLE_SECONDS)
 
     def run(self, work: Awaitable[T]) -> T:
         """Return what `work` gives, done on the loop that the channel belongs to."""
@@ -79,8 +107,8 @@ class MeshGenerator:
         return self._mesh.run(all_at_once())
 
     def turn(self) -> contextlib.AbstractContextManager[None]:
-        """Nothing has to be woken: a mesh goes on reporting while it has no work."""
-        return contextlib.nullcontext()
+        """As the protocol of Generator has it."""
+        return self._mesh.turn()
 
     def close(self) -> None:
         """Leave the mesh to who started it."""

@@ -6,12 +6,12 @@ import contextlib
 import os
 import socket
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 
 import grpc
+import psutil
 from trunkline.worker.v1.worker_pb2 import WatchStatusRequest
 from trunkline.worker.v1.worker_pb2_grpc import WorkerServiceStub
 
@@ -25,7 +25,6 @@ from services.store.catalogue import Catalogue
 from services.store.settings import StoreSettings
 from services.store.spec import ModelSpec
 
-IDLE_SECONDS = 3.0
 # Each address of the mesh by its variable; a benchmark must not meet another mesh of this machine.
 ADDRESSES = ("PUBLIC", "OPERATORS", "CONTROLLER", "TOKENIZER", "WORKERS", "MONITOR", "METRICS_HTTP")
 
@@ -48,24 +47,19 @@ def own_mesh(precisions: Sequence[str]) -> Iterator[Mesh]:
             "TRUNKLINE_MODELS": ",".join([*names, ENCODER]),
         }
         with _environment(variables), lent_mesh(quiet=True):
-            quiet.raise_family(quiet.family(os.getpid()))
-            mesh = Mesh()
-            yield mesh
-            mesh.close()
+            (mesh_process,) = psutil.Process().children()
+            quiet.raise_family(quiet.family(mesh_process.pid))
+            mesh = Mesh(mesh_process.pid)
+            try:
+                yield mesh
+            finally:
+                mesh.close()
+                quiet.resume(mesh_process.pid)
 
 
 def entry_name(precision: str) -> str:
     """Return the name under which the generator answers in this precision."""
     return f"{GENERATOR}-{precision}"
-
-
-def idleness() -> str:
-    """Return in a sentence what all that runs takes while nothing is asked of it."""
-    family = quiet.family(os.getpid())
-    before = quiet.cpu_seconds(family)
-    time.sleep(IDLE_SECONDS)
-    share = (quiet.cpu_seconds(family) - before) / IDLE_SECONDS
-    return f"Peers are halted while another is measured; the mesh goes on, with {share:.1%} of a core."
 
 
 def ways() -> str:

@@ -35,8 +35,8 @@ def claim() -> str:
     with contextlib.suppress(PermissionError):  # it leads a session already
         os.setsid()
     ahead = _ahead(os.getpid())
-    return f"Every contestant runs on the same {len(cores)} cores, in turns; " + (
-        "its processes go before other sessions' (autogroup -15)." if ahead else "other work is not kept off."
+    return f"Everyone runs on the same {len(cores)} cores, in turns, and is halted while others run; " + (
+        "all go before other sessions' work (autogroup -15)." if ahead else "other work is not kept off."
     )
 
 
@@ -53,16 +53,6 @@ def family(pid: int) -> list[psutil.Process]:
         return [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
-
-
-def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
-    """Return the processor time that these processes have had."""
-    seconds = 0.0
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            seconds += times.user + times.system
-    return seconds
 
 
 def halt(pid: int) -> None:
