@@ -39,6 +39,10 @@ HEAD = (
     "tokens together",
     "rounds, tokens/s",
 )
+DRAFTS = (
+    "Greedy answers to random prompts soon repeat themselves, which prompt-lookup drafts guess: where tokens "
+    "come together, part of the rate is theirs. Trunkline drafts as it is shipped; no peer does unless told to."
+)
 Table = dict[str, dict[int, Streaming]]
 Start = Callable[[str, Path], Generator]
 
@@ -182,6 +186,7 @@ def page(found: Found, plan: Plan) -> list[str]:
             f"greedy, all at once; {plan.rounds} rounds, medians; reading the prompts is part of the rate."
         ),
         report.table(HEAD, rows(found.table)),
+        DRAFTS,
         *(f"Not measured: {label}: {why}" for label, why in found.missing.items()),
         *(each.sentence for each in found.conditions),
         report.goals_table(found.goals(plan)),
