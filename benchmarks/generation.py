@@ -41,7 +41,7 @@ HEAD = (
 )
 DRAFTS = (
     "Greedy answers to random prompts soon repeat themselves, which prompt-lookup drafts guess: where tokens "
-    "come together, part of the rate is theirs. Trunkline drafts as it is shipped; no peer does unless told to."
+    "come together, part of the rate is theirs. Trunkline drafts as shipped; no peer does unless told to."
 )
 Table = dict[str, dict[int, Streaming]]
 Start = Callable[[str, Path], Generator]
