@@ -1,0 +1,1 @@
+"""The recommender: events in, recommendations out, in the same second."""

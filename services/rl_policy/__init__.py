@@ -1,0 +1,1 @@
+"""RL policies: observations in, actions out; rewards in, better policies out."""
