@@ -1,0 +1,1 @@
+"""The recommender's algorithms, each a small file with its equations and their source."""
