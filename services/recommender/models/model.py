@@ -1,10 +1,12 @@
 """What every algorithm offers to those who serve and evaluate it.
 
-A model knows *columns*, 0 to `items` - 1; a version says which row of the catalogue each column is. Histories come in as one sparse
-row a user: what the numbers in it mean is the model's `reads`. No model keeps a table of users to answer by: a history as it stands
-is all that it needs, so an event changes the next answer without training.
+A model knows *columns*, 0 to `items` - 1; a version says which row of the catalogue each column is.
+Histories come in as one sparse row a user: what the numbers in it mean is the model's `reads`. No model keeps
+a table of users to answer by: a history as it stands is all that it needs, so an event changes the next answer
+without training.
 
-`services.recommender.models.kinds.restore(kind, config, arrays)` makes a model again from what a version stores.
+`services.recommender.models.kinds.restore(kind, config, arrays)` makes a model again from what a version
+stores.
 """
 
 from __future__ import annotations
@@ -50,13 +52,14 @@ class Model(Protocol):
         ...
 
     def scores(self, histories: csr_matrix) -> Floats:
-        """Return (B, items) float32 scores for B histories (B, items) float32; higher is better. Seen items are scored too."""
+        """Return (B, items) float32 for B histories (B, items) float32: higher is better, seen ones too."""
         ...
 
     def contributions(self, history: csr_matrix, column: int) -> list[tuple[int, float]]:
         """Return what each column of the one history (1, items) adds to the score of `column`, largest first.
 
-        Exact (they add up to the score) for EASE, item-kNN, transitions and content; empty where a model cannot say.
+        Exact (they add up to the score) for EASE, item-kNN, transitions and content; empty where a model cannot
+        say.
         """
         ...
 
@@ -65,7 +68,7 @@ class Model(Protocol):
         ...
 
     def vectors(self) -> Floats | None:
-        """Return (items, d) so that `scores(h) == fold(h) @ vectors().T`; None where no such vectors exist."""
+        """Return V (items, d): the scores of h are `fold(h) @ V.T`; None where no such vectors exist."""
         ...
 
     def fold(self, histories: csr_matrix) -> Floats | None:
@@ -87,7 +90,7 @@ class RatingModel(Protocol):
     """A model that also says which value a user would give; it reads "value"."""
 
     def ratings(self, histories: csr_matrix) -> Floats:
-        """Return (B, items) float32 expected values, in the unit and within the range of the values it learned from."""
+        """Return (B, items) float32 expected values, within the range of those it learned from."""
         ...
 
 
