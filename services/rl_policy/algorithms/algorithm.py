@@ -1,8 +1,8 @@
 """What every algorithm of this service is: a Learner that reads transitions and makes Policies that act.
 
-Shapes, for B rows: observations (B, flat) as `spaces.flatten` makes them; masks (B, choices), where choices is n
-for Discrete(n), the sum of nvec for MultiDiscrete and 0 for Box; actions (B, width), int64 from 0 with width 1
-for Discrete and one column a component for MultiDiscrete, float32 with one column a dimension for Box.
+Shapes, for B rows: observations (B, flat) as `spaces.flatten` makes them; masks (B, choices), where choices is
+n for Discrete(n), the sum of nvec for MultiDiscrete and 0 for Box; actions (B, width), int64 from 0 with width
+1 for Discrete and one column a component for MultiDiscrete, float32 with one column a dimension for Box.
 """
 
 from __future__ import annotations
