@@ -1,0 +1,1 @@
+"""From histories to lists: candidates, filters, blending, rules, diversity, explanations; experiments; versions."""
