@@ -1,8 +1,8 @@
 """What every algorithm of this service is: a Learner that reads transitions and makes Policies that act.
 
-Shapes, for B rows: observations (B, flat) as `spaces.flatten` makes them; masks (B, choices), where choices is
-n for Discrete(n), the sum of nvec for MultiDiscrete and 0 for Box; actions (B, width), int64 from 0 with width
-1 for Discrete and one column a component for MultiDiscrete, float32 with one column a dimension for Box.
+Shapes, for B rows: observations (B, size) and actions (B, width) are compact rows of their spaces
+(`spaces.compact`, float32, a Discrete counted from 0); what a network needs it expands itself. Masks are (B, choices), with
+`choices = spaces.mask_size(action space)`: n for Discrete(n), the sum of nvec for MultiDiscrete, 0 for Box.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Mode(StrEnum):
 class Actions:
     """What a policy chose for B rows."""
 
-    actions: Array
-    """(B, width)."""
+    actions: Floats
+    """(B, width): compact rows of the action space."""
     propensities: Doubles
     """(B,): the probability with which this action was chosen in this mode; for Box its density."""
     values: Doubles
@@ -58,7 +58,7 @@ class Transitions:
     step: Ints
     """(B,): the step within the episode, from 0."""
     observation: Floats
-    action: Array
+    action: Floats
     propensity: Doubles
     """(B,): the behaviour policy's; NaN where it is unknown."""
     reward: Doubles
