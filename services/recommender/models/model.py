@@ -1,9 +1,9 @@
 """What every algorithm offers to those who serve and evaluate it.
 
 A model knows *columns*, 0 to `items` - 1; a version says which row of the catalogue each column is.
-Histories come in as one sparse row a user: what the numbers in it mean is the model's `reads`. No model keeps
-a table of users to answer by: a history as it stands is all that it needs, so an event changes the next answer
-without training.
+Histories come in as one sparse row a user: what the numbers in it mean is the model's `reads`. No model
+keeps a table of users to answer by: a history as it stands is all that it needs, so an event changes the next
+answer without training.
 
 `services.recommender.models.kinds.restore(kind, config, arrays)` makes a model again from what a version
 stores.
@@ -58,8 +58,8 @@ class Model(Protocol):
     def contributions(self, history: csr_matrix, column: int) -> list[tuple[int, float]]:
         """Return what each column of the one history (1, items) adds to the score of `column`, largest first.
 
-        Exact (they add up to the score) for EASE, item-kNN, transitions and content; empty where a model cannot
-        say.
+        Exact (they add up to the score) for EASE, item-kNN, transitions and content; empty where a model
+        cannot say.
         """
         ...
 
