@@ -2,9 +2,9 @@
 
 A value is a numpy array (Discrete: a scalar; MultiDiscrete: one axis; Box: its shape) or, of a Dict, a
 mapping of values. Its compact row is what is kept and sent between processes: a number for each Discrete
-(counted from 0, whatever `start` is), a number an element of a MultiDiscrete, the elements of a Box in C order,
-the parts of a Dict in the order of their names. Its flat row is what a network reads: the same with every
-discrete number one-hot.
+(counted from 0, whatever `start` is), a number an element of a MultiDiscrete, the elements of a Box in C
+order, the parts of a Dict in the order of their names. Its flat row is what a network reads: the same with
+every discrete number one-hot.
 """
 
 from __future__ import annotations
