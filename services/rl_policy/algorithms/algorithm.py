@@ -1,8 +1,9 @@
 """What every algorithm of this service is: a Learner that reads transitions and makes Policies that act.
 
 Shapes, for B rows: observations (B, size) and actions (B, width) are compact rows of their spaces
-(`spaces.compact`, float32, a Discrete counted from 0); what a network needs it expands itself. Masks are (B, choices), with
-`choices = spaces.mask_size(action space)`: n for Discrete(n), the sum of nvec for MultiDiscrete, 0 for Box.
+(`spaces.compact`, float32, a Discrete counted from 0); what a network needs it expands itself.
+Masks are (B, choices), with `choices = spaces.mask_size(action space)`: n for Discrete(n), the sum of nvec for
+MultiDiscrete, 0 for Box.
 """
 
 from __future__ import annotations
