@@ -2,7 +2,7 @@
 
 Shapes, for B rows: observations (B, size) and actions (B, width) are compact rows of their spaces
 (`spaces.compact`, float32, a Discrete counted from 0); what a network needs it expands itself.
-Masks are (B, choices), with `choices = spaces.mask_size(action space)`: n for Discrete(n), the sum of nvec for
+Masks are (B, choices), `choices = spaces.mask_size(action space)`: n for Discrete(n), the sum of nvec for
 MultiDiscrete, 0 for Box.
 """
 
