@@ -24,6 +24,7 @@ class UpSettings:
     operators: str = setting(f"127.0.0.1:{OPERATORS_PORT}", "Where operators dial.")
     controller: str = setting(entry("gateway").address, "The gateway's controller.")
     tokenizer: str = setting(entry("tokenizer").address, "The tokenizer.")
+    recommender: str = setting(entry("recommender").address, "The recommender. Empty: there is none.")
     workers: tuple[str, ...] = setting((entry("inference_worker").address,), "The workers.")
     monitor: str = setting(entry("monitor").address, "The monitor. Empty: there is none.")
     metrics_http: str = setting(f"127.0.0.1:{MONITOR_HTTP_PORT}", "Where Prometheus scrapes the monitor.")
@@ -43,6 +44,7 @@ class UpSettings:
         known = {
             "monitor": (self.monitor,) if self.monitor else (),
             "tokenizer": (self.tokenizer,),
+            "recommender": (self.recommender,) if self.recommender else (),
             "inference_worker": self.workers,
             "gateway": (self.controller,),
         }

@@ -36,6 +36,8 @@ async def find_places(settings: GatewaySettings) -> Places:
 def _services(settings: GatewaySettings) -> Iterator[tuple[str, tuple[Endpoint, ...]]]:
     yield entry("front").name, settings.fronts
     yield entry("tokenizer").name, (parse_endpoint(settings.tokenizer),)
+    if settings.recommender:
+        yield entry("recommender").name, (parse_endpoint(settings.recommender),)
     yield entry("gateway").name, (dialled(settings.listen),)
     if settings.telemetry.monitor:
         yield entry("monitor").name, (parse_endpoint(settings.telemetry.monitor),)

@@ -40,6 +40,12 @@ MESH: tuple[ServiceEntry, ...] = (
     ServiceEntry(
         "inference_worker", "services.inference_worker", 50052, ("trunkline.worker.v1.WorkerService",)
     ),
+    ServiceEntry(
+        "recommender",
+        "services.recommender",
+        50053,
+        ("trunkline.recommender.v1.RecommenderService",),
+    ),
     ServiceEntry("gateway", "gateway", 50056, ("trunkline.control.v1.ControlService",)),
     ServiceEntry(
         "front", "gateway.front", 50060, ("trunkline.inference.v1.InferenceService",), parent="gateway"

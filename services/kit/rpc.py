@@ -9,7 +9,7 @@ UNARY_S = 30.0
 STREAM_S = 600.0
 
 # Rpcs that take longer than others of their kind; None where the call lives until somebody ends it.
-_BY_NAME: dict[str, float] = {"Generate": 600.0, "LoadModel": 3600.0}
+_BY_NAME: dict[str, float] = {"Generate": 600.0, "LoadModel": 3600.0, "Train": 3600.0, "Evaluate": 3600.0}
 _ENDLESS = ("Watch", "Session", "Rollout")
 
 

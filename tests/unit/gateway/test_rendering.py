@@ -19,7 +19,10 @@ from services.kit.errors import Reason
 EVERYWHERE = Places(
     public=Endpoint("127.0.0.1", 8080),
     operators=Endpoint("127.0.0.1", 8081),
-    services={name: (Endpoint("127.0.0.1", 1),) for name in ("front", "tokenizer", "monitor", "gateway")},
+    services={
+        name: (Endpoint("127.0.0.1", 1),)
+        for name in ("front", "tokenizer", "recommender", "monitor", "gateway")
+    },
 )
 
 
