@@ -1,4 +1,4 @@
-"""The hyper-parameters of each algorithm, as the field names them, with defaults that learn CartPole or a maze.
+"""The hyper-parameters of each algorithm, as the field names them, with defaults that learn CartPole or mazes.
 
 Counts are of transitions unless their name says otherwise. Each class raises InvalidArgument with the field.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from services.kit.errors import invalid
 from services.rl_policy.algorithms.schedules import Schedule
@@ -16,10 +16,6 @@ from services.rl_policy.algorithms.schedules import Schedule
 MAX_LAYERS = 8
 MAX_UNITS = 4_096
 MAX_BUFFER = 10_000_000
-
-
-def _constant(value: float) -> Any:
-    return field(default=Schedule(value))
 
 
 def _within(options: object, low: float, high: float, *names: str) -> None:
@@ -42,9 +38,9 @@ def _layers(hidden: Sequence[int]) -> None:
 class TabularOptions:
     """Q-learning, SARSA, Expected SARSA and Double Q."""
 
-    learning_rate: Schedule = _constant(0.1)
+    learning_rate: Schedule = field(default=Schedule(0.1))
     learning_rate_power: float = 0.0
-    """ω of α / N(s, a)^ω, N being how often the pair was updated; 0: the same α always."""
+    """p of rate / N(s, a)^p, N being how often the pair was updated; 0: the same rate always."""
     epsilon: Schedule = field(default=Schedule(1.0, 0.05, 20_000))
     initial_value: float = 0.0
     """What every pair is worth before it was tried; a high one explores."""
@@ -64,7 +60,7 @@ class TabularOptions:
 class DqnOptions:
     """DQN; the defaults are those that learn CartPole-v1 in 50,000 steps."""
 
-    learning_rate: Schedule = _constant(2.3e-3)
+    learning_rate: Schedule = field(default=Schedule(2.3e-3))
     epsilon: Schedule = field(default=Schedule(1.0, 0.04, 8_000))
     batch_size: int = 64
     buffer_size: int = 100_000
@@ -99,7 +95,7 @@ class DqnOptions:
 class ActorCriticOptions:
     """What REINFORCE, A2C and PPO share; the defaults are A2C's."""
 
-    learning_rate: Schedule = _constant(7e-4)
+    learning_rate: Schedule = field(default=Schedule(7e-4))
     rollout_steps: int = 40
     """How many transitions, of all episodes together, make one update (REINFORCE: at least so many)."""
     gae_lambda: float = 1.0
@@ -145,11 +141,11 @@ class BanditOptions:
     """LinUCB, Thompson sampling and SquareCB over linear rewards."""
 
     action_features: int = 0
-    """How many numbers describe each action: they are the last choices × action_features of an observation, the
-    rest of it is the context. 0: none, and every action has a model of its own over the context."""
+    """How many numbers describe each action: those of all actions end an observation, whose rest is the context.
+    0: none, and every action has a model of its own over the context."""
     ridge: float = 1.0
     exploration: float = 1.0
-    """LinUCB: α, the width of the bound. Thompson: the deviation of the noise. SquareCB: γ's factor."""
+    """LinUCB: alpha, the width of the bound. Thompson: the deviation of the noise. SquareCB: gamma's factor."""
     samples: int = 64
     """Thompson: how many draws from the posterior the propensities are made of."""
     publish_interval: int = 1
@@ -166,7 +162,7 @@ class BanditOptions:
 class CloningOptions:
     """Behaviour cloning."""
 
-    learning_rate: Schedule = _constant(1e-3)
+    learning_rate: Schedule = field(default=Schedule(1e-3))
     batch_size: int = 64
     buffer_size: int = 100_000
     train_interval: int = 64

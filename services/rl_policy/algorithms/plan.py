@@ -95,7 +95,7 @@ class Plan:
 
 
 def options_of(algorithm: str, values: Mapping[str, Any]) -> Options:
-    """Return the options of an algorithm from numbers, lists and schedules by name; what is missing is default.
+    """Return an algorithm's options from numbers, lists and schedules by name; what is missing is default.
 
     A schedule is a number, or a mapping with start, end and steps.
     """
