@@ -1,1 +1,1 @@
-"""From histories to lists: candidates, filters, blending, rules, diversity, explanations; experiments; versions."""
+"""From histories to lists: candidates, filters, blending, rules, reasons; experiments; versions."""

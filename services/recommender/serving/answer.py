@@ -8,7 +8,7 @@ from typing import Literal
 Fallback = Literal["", "cold_start", "not_personal", "no_model"]
 """Why a list is not from the scenario's own personal sources; empty: it is.
 
-cold_start: nothing is known of the user yet; not_personal: nobody was named; no_model: nothing is trained yet.
+cold_start: nothing is known of the user yet; not_personal: nobody was named; no_model: nothing is trained.
 """
 
 

@@ -1,4 +1,4 @@
-"""What can be asked for: lists for users and sessions, neighbours of items, orders of given items, leaderboards."""
+"""What can be asked for: lists for users and sessions, neighbours of items, orders, leaderboards."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Query:
     session_id: str = ""
     """The events that were recorded for it count, together with `session`."""
     session: tuple[Event, ...] = ()
-    """Events to reckon with that are recorded nowhere, oldest first. Items that do not exist are passed over."""
+    """Events that are recorded nowhere, oldest first. Items that do not exist are passed over."""
     scenario: str = ""
     """Empty: the default one."""
     max_results: int = 10

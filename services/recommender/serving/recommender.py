@@ -14,10 +14,9 @@ class Recommender:
     async def recommend(self, query: Query) -> Recommendations:
         """Return a list of at most `query.max_results`, shorter where no more items may be shown.
 
-        An unknown user, or one of whom nothing is known yet, gets the scenario's fallback: see
-        `Recommendations.fallback`. Raises InvalidArgument for a filter that does not parse (with its position)
-        and numbers out of range, NotFound (SCENARIO_NOT_FOUND, VARIANT_NOT_FOUND), ResourceExhausted
-        (QUEUE_FULL).
+        A user of whom nothing is known gets the scenario's fallback: see `Recommendations.fallback`.
+        Raises InvalidArgument for a filter that does not parse (with its position) and numbers out of range,
+        NotFound (SCENARIO_NOT_FOUND, VARIANT_NOT_FOUND), ResourceExhausted (QUEUE_FULL).
         """
         raise NotImplementedError
 
@@ -33,11 +32,11 @@ class Recommender:
         raise NotImplementedError
 
     async def similar_users(self, user_id: str, max_results: int) -> list[SimilarUser]:
-        """Return the known users whose taste is most like this one's; none where nothing is known of the user."""
+        """Return the users whose taste is most like this one's; none where nothing is known of the user."""
         raise NotImplementedError
 
     async def rank(self, query: RankQuery) -> Recommendations:
-        """Return the given items in the user's order. Items that do not exist or may not be shown are left out.
+        """Return the given items in the user's order, without those that do not exist or may not be shown.
 
         Raises as `recommend`.
         """
@@ -54,7 +53,7 @@ class Recommender:
     async def predict_ratings(self, user_id: str, item_ids: Sequence[str]) -> list[Prediction]:
         """Return the value that the user would give each item, in order.
 
-        Raises NotFound (ITEM_NOT_FOUND) and FailedPrecondition (MODEL_NOT_READY) where no version with a model
-        of ratings is loaded.
+        Raises NotFound (ITEM_NOT_FOUND), and FailedPrecondition (MODEL_NOT_READY) where no model of ratings
+        is loaded.
         """
         raise NotImplementedError

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from services.recommender.serving.experiments import Experiments
+from services.recommender.serving.online_metrics import OnlineMetrics
 from services.recommender.serving.recommender import Recommender
+from services.recommender.serving.retraining import Retraining
+from services.recommender.serving.versions import Versions
+from services.recommender.serving.watch import Watch
 
 
 class Serving:
-    """The parts, open. `async with Serving(...)`: loads the newest good version, listens to the log, follows.
+    """The parts, open. `async with Serving(...)`: loads the newest good version and listens to the log.
 
-    recommender: lists. retraining: Train, Evaluate, policies. versions: what is loaded, Promote, Rollback.
-    experiments: definitions and reports. online: GetOnlineMetrics. watch: WatchUser.
+    Constructor: Serving(store parts, configuration, settings).
     """
 
     recommender: Recommender
+    retraining: Retraining
+    versions: Versions
+    experiments: Experiments
+    online: OnlineMetrics
+    watch: Watch
