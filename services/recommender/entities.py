@@ -32,7 +32,7 @@ class Item:
     categories: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     text: str = ""
-    attributes: Mapping[str, Value] = _NONE
+    attributes: Mapping[str, Value] = field(default_factory=lambda: _NONE)
     embedding: tuple[float, ...] = ()
     """Supplied by the caller; empty: content is read from text, tags, categories and attributes."""
     timestamp: float = 0.0
@@ -47,7 +47,7 @@ class User:
     """Somebody to recommend to. Users of whom only events are known have no attributes."""
 
     user_id: str
-    attributes: Mapping[str, Value] = _NONE
+    attributes: Mapping[str, Value] = field(default_factory=lambda: _NONE)
     tags: tuple[str, ...] = ()
     embedding: tuple[float, ...] = ()
 

@@ -1,0 +1,1 @@
+"""What the recommender remembers: a durable log of events, and the memory that answers read."""
