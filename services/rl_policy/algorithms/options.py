@@ -1,4 +1,4 @@
-"""The hyper-parameters of each algorithm, as the field names them, with defaults that learn CartPole or mazes.
+"""The hyper-parameters of each algorithm, as the field names them, with defaults for CartPole or a maze.
 
 Counts are of transitions unless their name says otherwise. Each class raises InvalidArgument with the field.
 """
@@ -141,11 +141,11 @@ class BanditOptions:
     """LinUCB, Thompson sampling and SquareCB over linear rewards."""
 
     action_features: int = 0
-    """How many numbers describe each action: those of all actions end an observation, whose rest is the context.
+    """How many numbers describe each action: those of all actions end an observation, after its context.
     0: none, and every action has a model of its own over the context."""
     ridge: float = 1.0
     exploration: float = 1.0
-    """LinUCB: alpha, the width of the bound. Thompson: the deviation of the noise. SquareCB: gamma's factor."""
+    """LinUCB: alpha, the width of the bound; Thompson: the noise's deviation; SquareCB: gamma's factor."""
     samples: int = 64
     """Thompson: how many draws from the posterior the propensities are made of."""
     publish_interval: int = 1

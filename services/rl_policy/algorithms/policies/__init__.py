@@ -1,0 +1,1 @@
+"""What acts: immutable weights of one version over numpy alone."""
