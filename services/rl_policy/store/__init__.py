@@ -1,0 +1,1 @@
+"""What the service keeps: episodes, transitions, rewards, versions, in SQLite or PostgreSQL."""

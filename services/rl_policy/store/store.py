@@ -1,0 +1,62 @@
+"""The store put together: one for the process that acts, one for those that only read and publish."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import TracebackType
+
+from services.rl_policy.store.database import Database
+from services.rl_policy.store.episodes import Episodes
+from services.rl_policy.store.group_commit import GroupCommit
+from services.rl_policy.store.ids import Ids
+from services.rl_policy.store.policies import Incidents, Policies
+from services.rl_policy.store.reward_log import RewardLog
+from services.rl_policy.store.transition_log import TransitionLog
+from services.rl_policy.store.versions import Versions
+
+
+class Store:
+    """Everything that the service keeps. Use as a context manager: leaving it writes what still waits.
+
+    Futures (`log.append`, `rewards.send`, `episodes.start` and `end`) belong to the event loop that asked.
+    Everything else blocks for a query: cheap, yet call it on a thread where acting must not wait.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Open the database at `url`, as `Database.open`."""
+        self._exits = ExitStack()
+        self.database = Database.open(url)
+        self._exits.callback(self.database.close)
+        commits = self._exits.enter_context(GroupCommit(self.database))
+        self.ids = Ids(self.database)
+        self.policies = Policies(self.database)
+        self.incidents = Incidents(self.database)
+        self.versions = Versions(self.database)
+        self.episodes = Episodes(self.database, commits)
+        self.log = TransitionLog(self.database, commits)
+        self.rewards = RewardLog(commits, self.ids)
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exits.__exit__(kind, error, trace)
+
+
+class LearnersStore:
+    """What a learner's process uses of the same database: it reads the log and publishes versions."""
+
+    def __init__(self, url: str) -> None:
+        """Open the database at `url`, as `Database.open`."""
+        self.database = Database.open(url)
+        self.policies = Policies(self.database)
+        self.versions = Versions(self.database)
+        self.log = TransitionLog(self.database)
+
+    def __enter__(self) -> LearnersStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.database.close()
