@@ -59,12 +59,10 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Give a connection whose queries all see the same moment; it neither waits for writers nor holds them."""
-        with self._engine.connect() as connection:
-            if not self._is_sqlite:
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")
-            with connection.begin():
-                yield connection
+        """Give a connection whose queries all see the same moment, whoever writes meanwhile."""
+        options = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        with self._engine.connect().execution_options(**options) as connection, connection.begin():
+            yield connection
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -112,7 +110,7 @@ def _on_connect(connection: Any, _record: Any) -> None:
 
 
 def _on_begin(connection: Connection) -> None:
-    """A writer takes its place at once: a reader that becomes one later can fail half-way."""
+    """Let a writer take its place at once: a reader that becomes one later can fail half-way."""
     writes = connection.get_execution_options().get("writing", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 

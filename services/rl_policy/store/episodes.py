@@ -40,7 +40,7 @@ class Episodes:
         return self._commits.submit(self, episode)
 
     def end(self, number: int, phase: Phase, steps: int, rewarded: float, at: float) -> asyncio.Future[None]:
-        """Write how an episode ended. `rewarded`: the rewards of its steps; those of the RewardLog add to it."""
+        """Write how an episode ended. `rewarded`: the rewards of its steps; those of RewardLog add to it."""
         return self._commits.submit(self, _End(number, phase, steps, rewarded, at))
 
     def write(self, connection: Connection, items: Sequence[Episode | _End]) -> list[None]:
@@ -65,7 +65,7 @@ class Episodes:
     def list(
         self, policy: str, after: int = 0, limit: int = 100, *, running: bool | None = None
     ) -> list[Episode]:
-        """Return the policy's episodes with numbers above `after`, in order; `running`: only those, or the rest."""
+        """Return the policy's episodes above number `after`, in order; `running`: only those, or the rest."""
         found = select(episodes).where(episodes.c.policy == policy, episodes.c.number > after)
         if running is not None:
             found = found.where((episodes.c.phase == Phase.RUNNING) == running)

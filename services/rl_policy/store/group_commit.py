@@ -12,7 +12,7 @@ import queue
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -20,8 +20,10 @@ from sqlalchemy.exc import DBAPIError
 from services.kit.errors import Reason, ResourceExhausted, Unavailable
 from services.rl_policy.store.database import Database, unavailable
 
-T = TypeVar("T", contravariant=True)
-R = TypeVar("R", covariant=True)
+T_contra = TypeVar("T_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
+R = TypeVar("R")
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -29,10 +31,10 @@ MAX_WAITING = 65_536
 """Writes that wait for the disk; more are refused."""
 
 
-class Writer(Protocol, Generic[T, R]):
+class Writer(Protocol[T_contra, R_co]):
     """Writes items of one kind."""
 
-    def write(self, connection: Connection, items: Sequence[T]) -> Sequence[R]:
+    def write(self, connection: Connection, items: Sequence[T_contra]) -> Sequence[R_co]:
         """Write `items` in their order; return as many results. May be called again after a rollback."""
 
 
@@ -52,7 +54,7 @@ class GroupCommit:
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._closed = False
 
-    def __enter__(self) -> GroupCommit:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -108,8 +110,8 @@ class GroupCommit:
         try:
             with self._database.writing() as connection:
                 return _written(connection, batch)
-        except DBAPIError as error:
-            _LOGGER.error("a transaction of %d writes failed: %s", len(batch), error)
+        except DBAPIError:
+            _LOGGER.exception("a transaction of %d writes failed", len(batch))
             return unavailable()
         except Exception as error:  # noqa: BLE001 - goes to whoever submitted; the thread must live
             return error

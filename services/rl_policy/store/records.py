@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any
 
 from services.rl_policy.algorithms.algorithm import Transitions
-
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Phase(StrEnum):
@@ -34,7 +31,7 @@ class PolicyRecord:
     name: str
     spec: Mapping[str, Any]
     """What CreatePolicy said, as JSON says it; never changes."""
-    state: Mapping[str, Any] = NOTHING
+    state: Mapping[str, Any] = field(default_factory=dict)
     """What changes: traffic, training and the like, as JSON says it."""
     revision: int = 1
     """Counts the changes of `state`."""
@@ -55,7 +52,7 @@ class Episode:
     variant: str = ""
     """The part of the traffic that it belongs to: stable, canary, pinned."""
     seed: int = 0
-    tags: Mapping[str, str] = NOTHING
+    tags: Mapping[str, str] = field(default_factory=dict)
     started_at: float = 0.0
     ended_at: float = 0.0
     phase: Phase = Phase.RUNNING
@@ -136,8 +133,8 @@ class Version:
     """learner, import, created, or whatever else made it."""
     cursor: Cursor = Cursor()
     """The part of the log that it has learned from."""
-    metrics: Mapping[str, float] = NOTHING
-    config: Mapping[str, Any] = NOTHING
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
     """Whatever belongs to the weights as JSON says it: sizes, scalars of the checkpoint."""
     fault: str = ""
     """Why it must not act: found to diverge, say; empty: nothing is known against it."""

@@ -1,15 +1,14 @@
-"""Rewards that come after their step: late, in any order, in parts, and joined by decision when they are read."""
+"""Rewards that come after their step: late, in any order, in parts; joined by decision when they are read."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
 
 import numpy as np
-from sqlalchemy import Connection, func, insert, select, tuple_, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from services.rl_policy.algorithms.algorithm import Bools, Ints, Transitions
 from services.rl_policy.store.group_commit import GroupCommit
@@ -31,7 +30,7 @@ class RewardLog:
         self._ids = ids
 
     async def send(self, sent: Sequence[Reward]) -> Joined:
-        """Write rewards; return once they are on disk. Those of decisions that were never made are left out."""
+        """Write rewards; return once they are on disk. Those of unknown decisions are left out."""
         unknown = tuple(each.decision_id for each in sent if not self._ids.known(each.decision_id))
         left_out = set(unknown)
         known = [each for each in sent if each.decision_id not in left_out]
@@ -87,7 +86,7 @@ class Arrivals:
     ) -> tuple[Transitions, Bools]:
         """Return the transitions with their rewards added, and which of them (B,) have their whole reward.
 
-        Sums are exact before they are rounded once (Shewchuk's fsum), so that the order of arrival leaves no trace.
+        Sums are exact until they are rounded once (Shewchuk's fsum): the order of arrival leaves no trace.
         """
         parts = self._parts(connection, transitions.decision_id)
         if not parts:

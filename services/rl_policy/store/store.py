@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from types import TracebackType
+from typing import Self
 
 from services.rl_policy.store.database import Database
 from services.rl_policy.store.episodes import Episodes
@@ -36,7 +37,7 @@ class Store:
         self.log = TransitionLog(self.database, commits)
         self.rewards = RewardLog(commits, self.ids)
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -55,7 +56,7 @@ class LearnersStore:
         self.versions = Versions(self.database)
         self.log = TransitionLog(self.database)
 
-    def __enter__(self) -> LearnersStore:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,8 +1,8 @@
 """The log of transitions: what learning reads, in one order that never changes.
 
 Several calls' transitions become one segment of one commit. A reader gets them in the order of positions and
-only with their whole reward: a transition whose reward is awaited holds back what follows, so that rewards that
-come late or shuffled teach the same as rewards in time.
+only with their whole reward: a transition whose reward is awaited holds back what follows, so that rewards
+that come late or shuffled teach the same as rewards in time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from services.rl_policy.algorithms.algorithm import Bools, Ints, Transitions, joined
 from services.rl_policy.store import segments as codec
@@ -114,9 +114,9 @@ class TransitionLog:
         return Released(cursor.position, transitions, corrections, after, waiting)
 
     def range(self, policy: str, first: int, stop: int, rewards_until: int | None = None) -> Transitions:
-        """Return the transitions of positions `first` to `stop` - 1, as far as they are kept, with their rewards.
+        """Return the transitions from `first` to before `stop`, as far as they are kept, with their rewards.
 
-        `rewards_until`: a Cursor's `rewards`, for the rewards as its reader saw them; None: all that are here.
+        `rewards_until`: a Cursor's `rewards`, for the rewards as its reader saw them; None: all there are.
         """
         with self._database.reading() as connection:
             arrivals = Arrivals.until(connection, rewards_until)
@@ -133,7 +133,7 @@ class TransitionLog:
             return first or 0, _stop(connection, policy)
 
     def trim(self, policy: str, keep: int) -> int:
-        """Forget the oldest segments, and their rewards, beyond the last `keep` transitions; return how many."""
+        """Forget segments, and their rewards, before the last `keep` transitions; return how many rows."""
         with self._database.writing() as connection:
             bound = _stop(connection, policy) - keep
             old = (segments.c.policy == policy) & (segments.c.first + segments.c["count"] <= bound)
@@ -201,7 +201,7 @@ def _holding(connection: Connection, policy: str, decisions: Ints, before: int) 
         yield _slice(_segment(row), row.first, before - row.first)
 
 
-def _segment(row: Row[Any]) -> _Segment:
+def _segment(row: Any) -> _Segment:
     transitions, settled = codec.decode(row.transitions)
     return _Segment(row.first, transitions, settled, row.written_at)
 
@@ -219,13 +219,23 @@ def _forget_rewards(connection: Connection, decisions: Ints) -> None:
 
 
 def _no_transitions() -> Transitions:
-    types = {"action": np.int64, "mask": np.bool_, "next_mask": np.bool_}
-    wide = {name: np.empty((0, 0), dtype) for name, dtype in types.items()}
-    flags = {name: np.empty(0, np.bool_) for name in ("terminated", "truncated")}
-    numbers = {name: np.empty(0, np.int64) for name in ("episode", "step", "decision_id", "policy_version")}
-    doubles = {name: np.empty(0) for name in ("propensity", "reward")}
-    seen = {name: np.empty((0, 0), np.float32) for name in ("observation", "next_observation")}
-    return Transitions(**wide, **flags, **numbers, **doubles, **seen)
+    rows, none = np.empty((0, 0), np.float32), np.empty(0)
+    numbers, flags, masks = np.empty(0, np.int64), np.empty(0, np.bool_), np.empty((0, 0), np.bool_)
+    return Transitions(
+        episode=numbers,
+        step=numbers,
+        observation=rows,
+        action=np.empty((0, 0), np.int64),
+        propensity=none,
+        reward=none,
+        next_observation=rows,
+        terminated=flags,
+        truncated=flags,
+        mask=masks,
+        next_mask=masks,
+        decision_id=numbers,
+        policy_version=numbers,
+    )
 
 
 _NO_TRANSITIONS = _no_transitions()

@@ -1,4 +1,4 @@
-"""Versions: immutable weights that act, each with the checkpoint that learning goes on from, in one commit."""
+"""Versions: immutable weights that act, with the checkpoint that learning goes on from, in one commit."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Versions:
             ]
 
     def newest(self, policy: str, *, resumable: bool = False) -> Version | None:
-        """Return the newest version without a fault, None where there is none; `resumable`: with a checkpoint."""
+        """Return the newest version without a fault, None without any; `resumable`: with a checkpoint."""
         found = select(versions).where(versions.c.policy == policy, versions.c.fault == "")
         if resumable:
             kept = select(version_arrays.c.number).where(
