@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from services.rl_policy.algorithms.algorithm import Bools, Ints, Transitions, joined
 from services.rl_policy.store import segments as codec
@@ -31,6 +31,21 @@ MAX_READ = 65_536
 _WHOLE = select(
     segments.c.first, segments.c["count"].label("rows"), segments.c.written_at, segments.c.transitions
 )
+# Made once: to make a statement costs as much as to run it.
+_OF_POLICY = segments.c.policy == bindparam("policy")
+_STOP = (
+    select(segments.c.first + segments.c["count"])
+    .where(_OF_POLICY)
+    .order_by(segments.c.first.desc())
+    .limit(1)
+)
+_AT = (
+    _WHOLE.where(_OF_POLICY, segments.c.first <= bindparam("position"))
+    .order_by(segments.c.first.desc())
+    .limit(1)
+)
+_START = select(func.min(segments.c.first)).where(_OF_POLICY)
+_INSERT = insert(segments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +98,7 @@ class TransitionLog:
             for index, part in zip(indices, parts, strict=True):
                 positions[index] = position
                 position += len(part.transitions)
-        connection.execute(insert(segments), rows)
+        connection.execute(_INSERT, rows)
         return positions
 
     def read(self, policy: str, cursor: Cursor, limit: int = 4_096, patience: float = 60.0) -> Released:
@@ -99,7 +114,8 @@ class TransitionLog:
                 for each in _holding(connection, policy, arrivals.decisions, cursor.position)
             )
             parts: list[Transitions] = []
-            wanted, waiting, position = limit, False, cursor.position
+            wanted, waiting = limit, False
+            position = first = max(cursor.position, _start(connection, policy))
             while wanted > 0 and not waiting and (segment := _at(connection, policy, position)) is not None:
                 rows = _slice(segment, position, wanted)
                 whole, ready = arrivals.join(connection, rows.transitions, rows.settled)
@@ -111,7 +127,7 @@ class TransitionLog:
                 position, wanted = position + count, wanted - count
         transitions = joined(parts) if parts else _NO_TRANSITIONS
         after = Cursor(position, arrivals.last)
-        return Released(cursor.position, transitions, corrections, after, waiting)
+        return Released(first, transitions, corrections, after, waiting)
 
     def range(self, policy: str, first: int, stop: int, rewards_until: int | None = None) -> Transitions:
         """Return the transitions from `first` to before `stop`, as far as they are kept, with their rewards.
@@ -129,8 +145,7 @@ class TransitionLog:
     def bounds(self, policy: str) -> tuple[int, int]:
         """Return the first position that is kept and the one after the last."""
         with self._database.reading() as connection:
-            first = connection.scalar(select(func.min(segments.c.first)).where(segments.c.policy == policy))
-            return first or 0, _stop(connection, policy)
+            return _start(connection, policy), _stop(connection, policy)
 
     def trim(self, policy: str, keep: int) -> int:
         """Forget segments, and their rewards, before the last `keep` transitions; return how many rows."""
@@ -164,16 +179,19 @@ def _row(policy: str, position: int, parts: Sequence[_Append]) -> dict[str, obje
     }
 
 
+def _start(connection: Connection, policy: str) -> int:
+    """Return the first position that is kept."""
+    return connection.scalar(_START, {"policy": policy}) or 0
+
+
 def _stop(connection: Connection, policy: str) -> int:
     """Return the position after the last."""
-    last = select(segments.c.first + segments.c["count"]).where(segments.c.policy == policy)
-    return connection.scalar(last.order_by(segments.c.first.desc()).limit(1)) or 0
+    return connection.scalar(_STOP, {"policy": policy}) or 0
 
 
 def _at(connection: Connection, policy: str, position: int) -> _Segment | None:
-    """Return the segment that holds `position`, or the next one kept; None at the end."""
-    found = _WHOLE.where(segments.c.policy == policy, segments.c.first <= position)
-    row = connection.execute(found.order_by(segments.c.first.desc()).limit(1)).one_or_none()
+    """Return the segment that holds `position`; None at the end, and where it is not kept any more."""
+    row = connection.execute(_AT, {"policy": policy, "position": position}).one_or_none()
     return _segment(row) if row is not None and row.first + row.rows > position else None
 
 
