@@ -63,8 +63,8 @@ Listener = Callable[[Progress], None]
 class Trainer(Protocol):
     """The learner of one policy, in a process of its own.
 
-    It reads the policy's log in the store from its checkpoint's cursor on, and publishes to the store. Lost, it
-    is started again from its last checkpoint, and says so (RECOVERING, then RUNNING).
+    It reads the policy's log in the store from its checkpoint's cursor on, and publishes to the store. Lost,
+    it is started again from its last checkpoint, and says so (RECOVERING, then RUNNING).
     """
 
     async def start(self) -> None:
