@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from collections.abc import Callable
 from ctypes import POINTER, Structure, byref, c_char, c_char_p, c_float, c_int32, c_uint64, c_void_p
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -77,6 +78,7 @@ def _library() -> ctypes.CDLL | None:
     library.trunkline_free.argtypes = (c_void_p,)
     loaded = (POINTER(Operation), POINTER(Record), POINTER(c_int32), POINTER(c_void_p), c_char_p)
     library.trunkline_load.argtypes = (c_char_p, POINTER(Shape), *loaded)
+    library.trunkline_fellow.argtypes = (c_void_p, POINTER(c_void_p), c_char_p)
     library.trunkline_step.argtypes = (
         *(c_void_p, POINTER(Batch), POINTER(c_void_p), POINTER(c_void_p)),
         c_char_p,
@@ -109,19 +111,31 @@ def instruction_set() -> str:
 class Model:
     """A loaded model of the library; its memory goes with it. One call at a time."""
 
-    def __init__(
-        self,
+    def __init__(self, make: Callable[[Any, Any], int]) -> None:
+        """Let `make` write a model's address, or a message; it returns the library's status."""
+        self._library, self._address, self._message = _loaded(), c_void_p(), (c_char * _MESSAGE_BYTES)()
+        self._check(make(byref(self._address), self._message))
+
+    @classmethod
+    def load(
+        cls,
         path: Path,
         shape: Shape,
         operations: ctypes.Array[Operation],
         records: ctypes.Array[Record],
         widths: ctypes.Array[c_int32],
-    ) -> None:
-        self._library, self._address, self._message = _loaded(), c_void_p(), (c_char * _MESSAGE_BYTES)()
-        described = (byref(shape), operations, records, widths)
-        self._check(
-            self._library.trunkline_load(str(path).encode(), *described, byref(self._address), self._message)
-        )
+    ) -> Self:
+        """Read packed weights. Raises ValueError for a model that cannot be, or NativeError."""
+        described = (str(path).encode(), byref(shape), operations, records, widths)
+        return cls(lambda address, message: int(_loaded().trunkline_load(*described, address, message)))
+
+    def fellow(self) -> Model:
+        """Return the same model with one thread, for calls beside this one's.
+
+        It shares the weights, and has no cache. Raises NativeError where there is not enough memory.
+        """
+        fellow = self._library.trunkline_fellow
+        return Model(lambda address, message: int(fellow(self._address, address, message)))
 
     def __del__(self) -> None:
         if getattr(self, "_address", None):
@@ -129,7 +143,7 @@ class Model:
 
     @property
     def memory_bytes(self) -> int:
-        """What weights, cache and buffers take."""
+        """What weights, cache and buffers take; of a fellow, without the weights."""
         return int(self._library.trunkline_memory_bytes(self._address))
 
     def step(self, batch: Batch) -> tuple[int, int]:

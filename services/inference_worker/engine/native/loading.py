@@ -52,7 +52,7 @@ def load(packed: Packed, blocks: int, threads: int) -> library.Model:
         blocks=blocks,
         threads=threads,
     )
-    return library.Model(
+    return library.Model.load(
         packed.weights,
         shape,
         (library.Operation * len(operations))(*(library.Operation(**each) for each in operations)),

@@ -25,7 +25,8 @@ struct CausalAttention {
     int32_t heads, kv_heads, size;
     float scale;
     const float* angles;      // [rows, size]: cosines, then sines, of half a head; null without rotation
-    uint16_t* cache;          // this layer's: [blocks][kv_heads][keys of a block, values of a block]
+    uint16_t* cache;          // this layer's: of each block, [kv_heads][keys of a block, values of a block]
+    size_t block_numbers;     // from one block to the next, over the other layers'
     const int32_t* positions;  // [rows]
     float* out;               // [rows, heads · size], or null where `prepare` takes the result
     void (*prepare)(const float* x, int32_t row, int32_t first, int32_t count, const Activations& into);
@@ -34,7 +35,7 @@ struct CausalAttention {
     int width() const { return (heads + 2 * kv_heads) * size; }
     int group() const { return heads / kv_heads; }
     uint16_t* block(int32_t id, int kv_head) const {
-        return cache + ((size_t)id * kv_heads + kv_head) * numbers_of_block(size);
+        return cache + (size_t)id * block_numbers + (size_t)kv_head * numbers_of_block(size);
     }
 };
 

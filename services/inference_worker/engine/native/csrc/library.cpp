@@ -41,6 +41,10 @@ EXPORT int trunkline_load(const char* path, const trunkline::Shape* shape, const
     return guarded(message, [&] { *model = new trunkline::Model(path, *shape, operations, records, widths); });
 }
 
+EXPORT int trunkline_fellow(const trunkline::Model* model, trunkline::Model** fellow, char* message) {
+    return guarded(message, [&] { *fellow = model->fellow().release(); });
+}
+
 EXPORT void trunkline_free(trunkline::Model* model) { delete model; }
 
 EXPORT uint64_t trunkline_memory_bytes(const trunkline::Model* model) { return model->memory_bytes(); }

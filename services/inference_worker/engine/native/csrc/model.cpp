@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace trunkline {
 
@@ -50,27 +51,48 @@ class File {
 
 Model::Model(const char* path, const Shape& shape, const Operation* operations, const Record* records,
              const int32_t* widths)
+    : Model(std::make_shared<Memory>(), shape, {operations, operations + shape.operations},
+            {records, records + shape.records}, {widths, widths + shape.buffers}) {
+    read_weights(path);
+    check_program();
+    plan();
+}
+
+std::unique_ptr<Model> Model::fellow() const {
+    Shape shape = shape_;
+    shape.threads = 1;
+    shape.blocks = 0;
+    std::unique_ptr<Model> made(new Model(weights_, shape, operations_, records_, widths_));
+    made->plan();
+    made->borrows_ = true;
+    return made;
+}
+
+Model::Model(std::shared_ptr<Memory> weights, const Shape& shape, std::vector<Operation> operations,
+             std::vector<Record> records, std::vector<int32_t> widths)
     : isa_(detect_isa()),
       row_kernels_(row_kernels(isa_)),
       attention_kernel_(attention_kernel(isa_)),
       encoder_kernel_(encoder_attention_kernel(isa_)),
       shape_(shape),
-      operations_(operations, operations + shape.operations),
-      records_(records, records + shape.records),
-      widths_(widths, widths + shape.buffers),
+      operations_(std::move(operations)),
+      records_(std::move(records)),
+      widths_(std::move(widths)),
+      weights_(std::move(weights)),
       buffers_(static_cast<size_t>(shape.buffers)),
       team_(shape.threads) {
     for (int kind = 0; kind < KINDS; kind++) linear_kernels_[kind] = linear_kernel(static_cast<Kind>(kind), isa_);
-    read_weights(path);
-    check_program();
+}
+
+// Finds out, of a program that was checked, how large the cache is and which angles each step needs.
+void Model::plan() {
     for (const auto& op : operations_) {
         if (op.code != static_cast<int32_t>(Code::attention)) continue;
         if (op.weight >= 0 && std::find(rotations_.begin(), rotations_.end(), op.weight) == rotations_.end())
             rotations_.push_back(op.weight);
-        if (op.flags & CAUSAL)
-            layer_numbers_ = static_cast<size_t>(shape.blocks) * op.kv_heads * numbers_of_block(op.size);
+        if (op.flags & CAUSAL) layer_numbers_ = static_cast<size_t>(op.kv_heads) * numbers_of_block(op.size);
     }
-    cache_.grow(layer_numbers_ * static_cast<size_t>(shape.layers) * sizeof(uint16_t));
+    cache_.grow(static_cast<size_t>(shape_.blocks) * block_numbers() * sizeof(uint16_t));
     scratch_width_ = 16 + *std::max_element(widths_.begin(), widths_.end());
     scratch_width_ += (16 - scratch_width_ % 16) % 16;
 }
@@ -79,12 +101,12 @@ Model::Model(const char* path, const Shape& shape, const Operation* operations, 
 void Model::read_weights(const char* path) {
     const File file(path);
     const size_t bytes = file.bytes();
-    weights_.grow(bytes);
+    weights_->grow(bytes);
     const int pieces = static_cast<int>((bytes + READ_BYTES - 1) / READ_BYTES);
     std::atomic<bool> whole{true};
     team_.parallel_for(pieces, [&](int piece, int) {
         const size_t start = static_cast<size_t>(piece) * READ_BYTES;
-        if (!file.read(weights_.as<char>() + start, std::min(READ_BYTES, bytes - start), start)) whole = false;
+        if (!file.read(weights_->as<char>() + start, std::min(READ_BYTES, bytes - start), start)) whole = false;
     });
     require(whole, "the packed weights cannot be read");
     for (const auto& record : records_) {
@@ -149,14 +171,14 @@ void Model::check_operation(const Operation& op) const {
 
 Linear Model::linear_of(int32_t index) const {
     const Record& record = records_[static_cast<size_t>(index)];
-    const char* base = weights_.as<char>();
+    const char* base = weights_->as<char>();
     require(record.kind >= 0 && record.kind < KINDS, "a weight is of no known kind");
     return {record.rows, record.columns, static_cast<Kind>(record.kind), base + record.weights,
             record.scales ? base + record.scales : nullptr};
 }
 
 uint64_t Model::memory_bytes() const {
-    uint64_t bytes = weights_.bytes() + cache_.bytes() + activations_.bytes() + scratch_.bytes() + logits_.bytes();
+    uint64_t bytes = (borrows_ ? 0 : weights_->bytes()) + cache_.bytes() + activations_.bytes() + scratch_.bytes() + logits_.bytes();
     for (const auto& buffer : buffers_) bytes += buffer.bytes();
     return bytes + angles_.bytes() + encoder_scratch_.bytes();
 }

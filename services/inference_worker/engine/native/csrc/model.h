@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -24,12 +25,16 @@ class Model {
     // Reads the packed weights at `path`. Raises Invalid for a program that does not fit together.
     Model(const char* path, const Shape&, const Operation*, const Record*, const int32_t* widths);
 
+    // The same model with one thread, and buffers of its own, for calls beside this one's. It has no cache.
+    std::unique_ptr<Model> fellow() const;
+
     // Reads rows into the cache. `likeliest` and `logits` are [wanted], and stay until the next step.
     void step(const Batch&, const int32_t** likeliest, const float** logits);
 
     // Computes the states of an encoder's rows, [rows, width of `result`], which stay until the next call.
     void encode(const Batch&, int32_t result, const float** states);
 
+    // Without the weights where they are another's.
     uint64_t memory_bytes() const;
 
    private:
@@ -46,6 +51,9 @@ class Model {
         int32_t token;
     };
 
+    Model(std::shared_ptr<Memory> weights, const Shape&, std::vector<Operation>, std::vector<Record>,
+          std::vector<int32_t> widths);
+    void plan();
     void read_weights(const char* path);
     void check_program() const;
     void check_operation(const Operation&) const;
@@ -68,11 +76,13 @@ class Model {
     void head(const Operation&);
     void head_chunk(const Operation&, int32_t first, int32_t last, int thread, Best* best);
 
+    // A block holds all layers: what sequences grow into is touched block by block, not all layers' pages at once.
+    size_t block_numbers() const { return layer_numbers_ * static_cast<size_t>(shape_.layers); }
     float* row_of(int32_t buffer, int32_t row) const {
         return buffers_[buffer].as<float>() + static_cast<size_t>(row) * widths_[buffer];
     }
     const float* vector_of(int32_t record) const {
-        return record < 0 ? nullptr : reinterpret_cast<const float*>(weights_.as<char>() + records_[record].weights);
+        return record < 0 ? nullptr : reinterpret_cast<const float*>(weights_->as<char>() + records_[record].weights);
     }
     Linear linear_of(int32_t record) const;
     Activations activations_for(const Linear& linear) const { return {rows_, linear.inputs, activations_.as<void>()}; }
@@ -94,10 +104,12 @@ class Model {
     std::vector<Operation> operations_;
     std::vector<Record> records_;
     std::vector<int32_t> widths_;
-    Memory weights_, cache_, activations_, scratch_, angles_, logits_, encoder_scratch_;
+    std::shared_ptr<Memory> weights_;
+    bool borrows_ = false;  // the weights of a model that it is a fellow of
+    Memory cache_, activations_, scratch_, angles_, logits_, encoder_scratch_;
     std::vector<Memory> buffers_;
     std::vector<int32_t> rotations_;  // records of frequencies, each once
-    size_t layer_numbers_ = 0;        // of the cache
+    size_t layer_numbers_ = 0;        // of one layer in a block of the cache
     int32_t scratch_width_ = 0;
     int32_t capacity_ = 0;  // rows that there is room for
 

@@ -112,7 +112,7 @@ void Model::find_angles() {
 void Model::embed(const Operation& op) {
     const Record& tokens = records_[op.weight];
     const int32_t width = widths_[op.out];
-    const char* base = weights_.as<char>();
+    const char* base = weights_->as<char>();
     each_row([&](int row, int thread) {
         float* out = row_of(op.out, row);
         row_kernels_.read(base + tokens.weights, static_cast<Kind>(tokens.kind), batch_->tokens[row], width, op.number, out);
@@ -186,7 +186,7 @@ void Model::plan_attention(int group) {
 
 void Model::causal_attention(const Operation& op) {
     uint16_t* cache = cache_.as<uint16_t>() + layer_numbers_ * op.layer;
-    CausalAttention a = {row_of(op.x, 0), op.heads, op.kv_heads, op.size, op.number, nullptr, cache,
+    CausalAttention a = {row_of(op.x, 0), op.heads, op.kv_heads, op.size, op.number, nullptr, cache, block_numbers(),
                          batch_->positions, row_of(op.out, 0), nullptr, {}};
     const float* angles = angles_.as<float>();
     for (const auto rotation : rotations_) {
