@@ -37,6 +37,8 @@ class Discrete:
     def __post_init__(self) -> None:
         if not 1 <= self.n <= MAX_ELEMENTS:
             raise invalid("discrete.n", f"must be from 1 to {MAX_ELEMENTS}, not {self.n}")
+        if abs(self.start) > 1 << 53:
+            raise invalid("discrete.start", f"must be a number that float64 knows, not {self.start}")
 
 
 @dataclass(frozen=True)

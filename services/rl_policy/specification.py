@@ -1,0 +1,103 @@
+"""What a policy was created as: its environment, how it learns, and what it must never do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import inf, isfinite
+from typing import Any
+
+import numpy as np
+
+from services.kit.errors import invalid
+from services.rl_policy import spaces
+from services.rl_policy.algorithms.plan import Plan
+from services.rl_policy.spaces import Box, Dict, Floats
+
+MAX_STEPS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Safety:
+    """What a policy must never do."""
+
+    action_low: tuple[float, ...] = ()
+    action_high: tuple[float, ...] = ()
+    min_reward: float | None = None
+    max_reward: float | None = None
+    greedy_when_live: bool = False
+
+
+@dataclass(frozen=True)
+class Specification:
+    """Everything that CreatePolicy says; it never changes. Raises InvalidArgument with the field's path."""
+
+    environment: str
+    plan: Plan
+    max_steps: int = MAX_STEPS
+    safety: Safety = Safety()
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_steps <= MAX_STEPS:
+            raise invalid("environment.max_steps", f"must be from 1 to {MAX_STEPS}, not {self.max_steps}")
+        if isinstance(self.plan.action, Dict):
+            raise invalid("environment.action_space", "must be discrete, multi-discrete or a box")
+        if isinstance(self.plan.action, Box) and not all(
+            map(isfinite, (*self.plan.action.low, *self.plan.action.high))
+        ):
+            raise invalid("environment.action_space.box", "must have finite bounds")
+        self._check_safety()
+
+    @property
+    def observation(self) -> spaces.Space:
+        """What is observed."""
+        return self.plan.observation
+
+    @property
+    def action(self) -> spaces.Space:
+        """What can be done."""
+        return self.plan.action
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON can say it."""
+        return {
+            "environment": self.environment,
+            "max_steps": self.max_steps,
+            "plan": self.plan.document(),
+            "safety": {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in asdict(self.safety).items()
+            },
+        }
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Specification:
+        """Return the specification that `document` made."""
+        safety = {n: tuple(v) if isinstance(v, list) else v for n, v in document["safety"].items()}
+        plan = Plan.of(document["plan"])
+        return cls(document["environment"], plan, document["max_steps"], Safety(**safety))
+
+    def bounded(self, actions: Floats) -> Floats:
+        """Return rows of actions cut to the bounds that safety sets."""
+        if not isinstance(self.action, Box):
+            return actions
+        low = np.maximum(np.float32(self.action.low), np.float32(self.safety.action_low or -inf))
+        high = np.minimum(np.float32(self.action.high), np.float32(self.safety.action_high or inf))
+        return np.clip(actions, low, high)
+
+    def _check_safety(self) -> None:
+        safety = self.safety
+        size = self.action.size if isinstance(self.action, Box) else 0
+        for name in ("action_low", "action_high"):
+            bounds = getattr(safety, name)
+            if bounds and (len(bounds) not in {1, size} or not size or not all(map(isfinite, bounds))):
+                raise invalid(
+                    f"safety.{name}", "must be empty, or finite and one value, or one an element of a box"
+                )
+        if size and not np.all(
+            np.asarray(safety.action_low or -inf) <= np.asarray(safety.action_high or inf)
+        ):
+            raise invalid("safety.action_low", "must not be above safety.action_high")
+        limits = [each for each in (safety.min_reward, safety.max_reward) if each is not None]
+        if not all(map(isfinite, limits)) or sorted(limits) != limits:
+            raise invalid("safety.min_reward", "must be finite and not above safety.max_reward")
