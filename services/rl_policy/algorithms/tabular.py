@@ -77,10 +77,8 @@ class TableLearner:
         ends = (batch.terminated | batch.truncated).tolist()
         rewards, terminated = batch.reward.tolist(), batch.terminated.tolist()
         for row, episode in enumerate(batch.episode.tolist()):
-            step = Step(
-                *(states[row], actions[row], rewards[row]),
-                *(following[row], batch.next_mask[row], terminated[row], None),
-            )
+            mask, ended = batch.next_mask[row], terminated[row]
+            step = Step(states[row], actions[row], rewards[row], following[row], mask, ended, None)
             self._queue.append((episode, ends[row], step))
 
     def learn(self) -> Report | None:

@@ -1,0 +1,1 @@
+"""Learning: a process of its own that reads transitions and publishes versions."""
