@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from services.kit.errors import invalid
@@ -35,6 +36,31 @@ def page(
     rest = sorted((item for item in items if after is None or key(item) > after), key=key)
     chosen = rest[:size]
     return chosen, _encode(key(chosen[-1])) if len(rest) > size else ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that is asked for: of what a store gives in order, `limit` from after the key `after`."""
+
+    size: int
+    after: str
+
+    @property
+    def limit(self) -> int:
+        """How many to read: one more than the page holds, to know whether there is another."""
+        return self.size + 1
+
+    def cut(self, found: Sequence[T], key: Callable[[T], str]) -> tuple[Sequence[T], str]:
+        """Return the page out of the `limit` that were read, and the next one's token ("" after the last)."""
+        chosen = found[: self.size]
+        return chosen, _encode(key(chosen[-1])) if len(found) > self.size else ""
+
+
+def page_of(page_size: int, page_token: str, *, default: int = DEFAULT_PAGE_SIZE) -> Page:
+    """Return the page that is asked for, where a store can read from a key on. Raises as `page`."""
+    if page_size < 0:
+        raise invalid("page_size", f"must be from 0 to {MAX_PAGE_SIZE}, not {page_size}")
+    return Page(min(page_size or default, MAX_PAGE_SIZE), _decode(page_token) if page_token else "")
 
 
 def _encode(key: str) -> str:

@@ -28,7 +28,7 @@ MAX_POSITION = 100_000
 LATEST_TIME = 253_402_300_799.0
 """The end of the year 9999, in Unix seconds: the last that a Timestamp can say."""
 AHEAD_S = 86_400.0
-"""How far in the future an event may lie: clocks differ, and what lies further would outweigh all that fades."""
+"""How far in the future an event may lie: clocks differ; what lies further would outweigh all that fades."""
 
 NAME = r"^[a-z][a-z0-9_]{0,62}$"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")

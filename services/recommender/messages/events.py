@@ -1,4 +1,4 @@
-"""Events, both ways. Reading one is the cost of the write path, so it takes a few microseconds and no more."""
+"""Events, both ways. Reading one is half the cost of the write path: it takes a few microseconds."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from services.recommender.messages.times import length, seconds, timestamp
 
 
 def items(messages: Iterable[pb.Item], now: float, *, low: int = 1) -> list[Item]:
-    """Return the items, the last of each id; raises InvalidArgument for less than `low` or more than 10,000."""
+    """Return the items, the last of each id; raises InvalidArgument, also below `low` or above 10,000."""
     listed = list(messages)
     check_count("items", listed, low, MAX_WRITTEN)
     read = (item(f"items[{index}]", each, now) for index, each in enumerate(listed))

@@ -14,7 +14,7 @@ from services.recommender.store.users import Receipt
 
 
 def users(messages: Iterable[pb.User], *, low: int = 1) -> list[User]:
-    """Return the users, the last of each id; raises InvalidArgument for less than `low` or more than 10,000."""
+    """Return the users, the last of each id; raises InvalidArgument, also below `low` or above 10,000."""
     listed = list(messages)
     check_count("users", listed, low, MAX_WRITTEN)
     read = (_user(f"users[{index}]", each) for index, each in enumerate(listed))

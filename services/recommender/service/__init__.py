@@ -1,0 +1,1 @@
+"""RecommenderService, a file an idea: each rpc decodes, makes one call of the domain, encodes."""
