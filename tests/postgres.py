@@ -26,7 +26,7 @@ def binaries() -> Path | None:
 
 @contextmanager
 def cluster() -> Iterator[str]:
-    """Run a cluster and give the URL of its server without a database's name; skip the test where there is none."""
+    """Run a cluster and give the URL of its databases; skip the test where there is no PostgreSQL."""
     programs = binaries()
     if programs is None:
         pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
@@ -35,7 +35,8 @@ def cluster() -> Iterator[str]:
     try:
         if owner:
             shutil.chown(folder, owner)
-        _run(owner, programs / "initdb", "-D", folder / "data", "-U", "tests", "-A", "trust", "-E", "UTF8", "-N")
+        made = ("-D", folder / "data", "-U", "tests", "-A", "trust", "-E", "UTF8", "-N")
+        _run(owner, programs / "initdb", *made)
         options = f"-k {folder} -c listen_addresses='' -c max_connections=50"
         start = ("-D", folder / "data", "-o", options, "-w", "-t", "120", "-l", folder / "log")
         _run(owner, programs / "pg_ctl", *start, "start")
@@ -63,6 +64,5 @@ def _owner() -> str | None:
 
 
 def _run(owner: str | None, *command: object) -> None:
-    subprocess.run(
-        [str(each) for each in command], user=owner, check=True, cwd="/", stdout=subprocess.DEVNULL, timeout=240
-    )
+    words = [str(each) for each in command]
+    subprocess.run(words, user=owner, check=True, cwd="/", stdout=subprocess.DEVNULL, timeout=240)

@@ -60,7 +60,7 @@ class Episodes:
         if row is None:
             named = {"episode_id": str(number)}
             raise NotFound(Reason.EPISODE_NOT_FOUND, f"there is no episode {number}", metadata=named)
-        return _episode(row)
+        return episode_of(row)
 
     def list(
         self, policy: str, after: int = 0, limit: int = 100, *, running: bool | None = None
@@ -71,7 +71,7 @@ class Episodes:
             found = found.where((episodes.c.phase == Phase.RUNNING) == running)
         with self._database.reading() as connection:
             return [
-                _episode(row) for row in connection.execute(found.order_by(episodes.c.number).limit(limit))
+                episode_of(row) for row in connection.execute(found.order_by(episodes.c.number).limit(limit))
             ]
 
     def totals(self, policy: str, version: int, purpose: str = "", limit: int = 1_000) -> Doubles:
@@ -97,6 +97,7 @@ def _ended(end: _End) -> Any:
     return update(episodes).where(episodes.c.number == end.number).values(values)
 
 
-def _episode(row: Row[Any]) -> Episode:
+def episode_of(row: Row[Any]) -> Episode:
+    """Return the episode that a row of the table is."""
     values = row._asdict()
     return Episode(**{**values, "tags": json.loads(values["tags"]), "phase": Phase(values["phase"])})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -95,7 +95,20 @@ class Incidents:
         found = select(incidents).where(incidents.c.policy == policy, incidents.c.number > after)
         with self._database.reading() as connection:
             rows = connection.execute(found.order_by(incidents.c.number).limit(limit)).all()
-        return [Incident(**{**row._asdict(), "details": json.loads(row.details)}) for row in rows]
+        return [_incident(row) for row in rows]
+
+    def before(self, policy: str, number: int | None = None, limit: int = 100) -> Sequence[Incident]:
+        """Return a policy's incidents with numbers below `number` (None: all), newest first."""
+        found = select(incidents).where(incidents.c.policy == policy)
+        if number is not None:
+            found = found.where(incidents.c.number < number)
+        with self._database.reading() as connection:
+            rows = connection.execute(found.order_by(incidents.c.number.desc()).limit(limit)).all()
+        return [_incident(row) for row in rows]
+
+
+def _incident(row: Row[Any]) -> Incident:
+    return Incident(**{**row._asdict(), "details": json.loads(row.details)})
 
 
 def _values(policy: PolicyRecord) -> dict[str, Any]:

@@ -6,12 +6,22 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
+from sqlalchemy import delete
+
 from services.rl_policy.store.database import Database
 from services.rl_policy.store.episodes import Episodes
 from services.rl_policy.store.group_commit import GroupCommit
 from services.rl_policy.store.ids import Ids
 from services.rl_policy.store.policies import Incidents, Policies
+from services.rl_policy.store.recordings import Recordings
 from services.rl_policy.store.reward_log import RewardLog
+from services.rl_policy.store.schema import (
+    episodes,
+    incidents,
+    policies,
+    version_arrays,
+    versions,
+)
 from services.rl_policy.store.transition_log import TransitionLog
 from services.rl_policy.store.versions import Versions
 
@@ -35,7 +45,17 @@ class Store:
         self.versions = Versions(self.database)
         self.episodes = Episodes(self.database, commits)
         self.log = TransitionLog(self.database, commits)
+        self.recordings = Recordings(self.database, self.log)
         self.rewards = RewardLog(commits, self.ids)
+
+    def forget(self, policy: str) -> None:
+        """Delete a policy with everything of it; raises NotFound (POLICY_NOT_FOUND)."""
+        self.policies.get(policy)
+        self.log.trim(policy, keep=0)
+        with self.database.writing() as connection:
+            for table in (episodes, version_arrays, versions, incidents):
+                connection.execute(delete(table).where(table.c.policy == policy))
+            connection.execute(delete(policies).where(policies.c.name == policy))
 
     def __enter__(self) -> Self:
         return self

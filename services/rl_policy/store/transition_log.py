@@ -147,6 +147,15 @@ class TransitionLog:
         with self._database.reading() as connection:
             return _start(connection, policy), _stop(connection, policy)
 
+    def first_since(self, policy: str, decision: int) -> int:
+        """Return a position before which no transition has `decision` or a later one."""
+        found = select(func.min(segments.c.first)).where(
+            segments.c.policy == policy, segments.c.highest_decision >= decision
+        )
+        with self._database.reading() as connection:
+            first = connection.scalar(found)
+            return _stop(connection, policy) if first is None else int(first)
+
     def trim(self, policy: str, keep: int) -> int:
         """Forget segments, and their rewards, before the last `keep` transitions; return how many rows."""
         with self._database.writing() as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from safetensors.numpy import load, save
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from services.kit.errors import NotFound, Reason
+from services.kit.errors import Aborted, NotFound, Reason
 from services.rl_policy.algorithms.algorithm import Array, State
 from services.rl_policy.store.database import Database
 from services.rl_policy.store.records import Cursor, Version
@@ -32,7 +32,9 @@ class Versions:
     def publish(self, version: Version, weights: Mapping[str, Array], state: State | None = None) -> Version:
         """Write a version, its weights and the learner's state, all or nothing; return it with its number.
 
-        What the learner has read of the log stands in `version.cursor`. On disk when it returns.
+        A number that it has must be above all others; 0 gives it the next. What was read of the log stands in
+        `version.cursor`. On disk when it returns. Raises Aborted (REVISION_MISMATCH) where
+        another version came first.
         """
         data = save(dict(weights))
         version = replace(version, digest=hashlib.sha256(data).hexdigest(), created_at=time.time())
@@ -40,7 +42,10 @@ class Versions:
             last = connection.scalar(
                 select(func.max(versions.c.number)).where(versions.c.policy == version.policy)
             )
-            version = replace(version, number=(last or 0) + 1)
+            if version.number and version.number <= (last or 0):
+                differ = {"expected": str(version.number), "actual": str(last)}
+                raise Aborted(Reason.REVISION_MISMATCH, f"version {last} came first", metadata=differ)
+            version = replace(version, number=version.number or (last or 0) + 1)
             connection.execute(insert(versions), _values(version))
             _put(connection, version, _WEIGHTS, data)
             if state is not None:
@@ -62,6 +67,15 @@ class Versions:
             return [
                 _version(row) for row in connection.execute(found.order_by(versions.c.number).limit(limit))
             ]
+
+    def before(self, policy: str, number: int | None = None, limit: int = 100) -> Sequence[Version]:
+        """Return the versions with numbers below `number` (None: all), newest first."""
+        found = select(versions).where(versions.c.policy == policy)
+        if number is not None:
+            found = found.where(versions.c.number < number)
+        found = found.order_by(versions.c.number.desc()).limit(limit)
+        with self._database.reading() as connection:
+            return [_version(row) for row in connection.execute(found)]
 
     def newest(self, policy: str, *, resumable: bool = False) -> Version | None:
         """Return the newest version without a fault, None without any; `resumable`: with a checkpoint."""
