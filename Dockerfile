@@ -47,6 +47,12 @@ USER trunkline
 EXPOSE 50052
 CMD ["python", "-m", "services.inference_worker"]
 
+FROM base AS recommender
+RUN pip install -c /wheels/constraints.txt "$(ls /wheels/*.whl)[recommender]"
+USER trunkline
+EXPOSE 50053
+CMD ["python", "-m", "services.recommender"]
+
 FROM base AS monitor
 RUN pip install -c /wheels/constraints.txt "$(ls /wheels/*.whl)[monitor]"
 USER trunkline

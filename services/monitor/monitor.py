@@ -81,6 +81,7 @@ class Monitor:
 def _targets(settings: MonitorSettings) -> list[Target]:
     known = [
         Target(owner("trunkline.tokenizer.v1.TokenizerService").name, settings.tokenizer),
+        Target(owner("trunkline.recommender.v1.RecommenderService").name, settings.recommender),
         Target(owner("trunkline.control.v1.ControlService").name, settings.controller),
         *(Target(WORKER, target, is_worker=True) for target in settings.workers),
     ]

@@ -11,6 +11,7 @@ from services.kit.telemetry import TelemetrySettings
 
 _TOKENIZER = owner("trunkline.tokenizer.v1.TokenizerService")
 _WORKER = owner("trunkline.worker.v1.WorkerService")
+_RECOMMENDER = owner("trunkline.recommender.v1.RecommenderService")
 _CONTROLLER = owner("trunkline.control.v1.ControlService")
 
 
@@ -23,6 +24,7 @@ class MonitorSettings:
         f"127.0.0.1:{MONITOR_HTTP_PORT}", "Where /metrics and Jaeger's query paths are answered."
     )
     tokenizer: str = setting(_TOKENIZER.address, "The tokenizer whose health is watched. Empty: none.")
+    recommender: str = setting(_RECOMMENDER.address, "The recommender whose health is watched. Empty: none.")
     controller: str = setting(_CONTROLLER.address, "The controller whose health is watched. Empty: none.")
     workers: tuple[str, ...] = setting(
         (_WORKER.address,),
@@ -38,7 +40,12 @@ class MonitorSettings:
             raise ValueError("TRUNKLINE_MONITOR_SERIES, _TRACES and _TRACE_BYTES must be above 0")
         if not self.metrics_http.rpartition(":")[2].isdigit():
             raise ValueError(f"TRUNKLINE_METRICS_HTTP must be HOST:PORT, not {self.metrics_http!r}")
-        targets = {"TOKENIZER": (self.tokenizer,), "CONTROLLER": (self.controller,), "WORKERS": self.workers}
+        targets = {
+            "TOKENIZER": (self.tokenizer,),
+            "RECOMMENDER": (self.recommender,),
+            "CONTROLLER": (self.controller,),
+            "WORKERS": self.workers,
+        }
         for name, target in ((name, each) for name, all_of_it in targets.items() for each in all_of_it):
             if target:
                 _check(f"TRUNKLINE_{name}", target)

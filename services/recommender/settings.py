@@ -8,7 +8,6 @@ from pathlib import Path
 from services.kit.mesh import entry
 from services.kit.settings import setting
 from services.kit.telemetry import TelemetrySettings
-from services.store.settings import StoreSettings
 
 _STATE = "~/.local/state/trunkline"
 FILE = "events.sqlite"
@@ -41,7 +40,6 @@ class RecommenderSettings:
     drain_s: float = setting(
         10.0, "How long running calls may go on when the recommender stops.", unit="seconds"
     )
-    store: StoreSettings = field(default_factory=StoreSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
     def __post_init__(self) -> None:

@@ -91,14 +91,15 @@ async def eventually(condition: Callable[[], Awaitable[bool]], *, within: float)
 def gateway_settings(
     folder: Path, workers: Sequence[str], *, fronts: int = 1, **changed: Any
 ) -> GatewaySettings:
-    """Return settings on free ports, with no tokenizer and no monitor."""
-    public, operators, controller, tokenizer = free_ports(4)
+    """Return settings on free ports, with no tokenizer, no recommender and no monitor."""
+    public, operators, controller, tokenizer, recommender = free_ports(5)
     return GatewaySettings(
         **{
             "listen": f"127.0.0.1:{controller}",
             "public": f"127.0.0.1:{public}",
             "operators": f"127.0.0.1:{operators}",
             "tokenizer": f"127.0.0.1:{tokenizer}",
+            "recommender": f"127.0.0.1:{recommender}",
             "workers": tuple(workers),
             "front_count": fronts,
             "front_port": free_ports_in_a_row(fronts),
@@ -165,6 +166,7 @@ def environment(settings: GatewaySettings) -> dict[str, str]:
         "TRUNKLINE_PUBLIC": settings.public,
         "TRUNKLINE_OPERATORS": settings.operators,
         "TRUNKLINE_TOKENIZER": settings.tokenizer,
+        "TRUNKLINE_RECOMMENDER": settings.recommender,
         "TRUNKLINE_WORKERS": ",".join(settings.workers),
         "TRUNKLINE_FRONT_PORT": str(settings.front_port),
         "TRUNKLINE_STATE": str(settings.state),

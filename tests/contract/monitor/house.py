@@ -70,7 +70,8 @@ class House:
 @asynccontextmanager
 async def house(port: int = 0, **settings: Any) -> AsyncIterator[House]:
     """Run a monitor that watches nobody unless `settings` say so."""
-    chosen = {"tokenizer": "", "controller": "", "workers": (), "metrics_http": "127.0.0.1:0", **settings}
+    nobody = {"tokenizer": "", "recommender": "", "controller": "", "workers": ()}
+    chosen = {**nobody, "metrics_http": "127.0.0.1:0", **settings}
     clock = ManualClock()
     channels = Channels(Telemetry.disabled())
     async with channels, Monitor(MonitorSettings(**chosen), channels, clock=clock) as monitor:

@@ -98,12 +98,13 @@ def test_an_address_that_cannot_be_listened_on_is_named(address: str):
 
 
 def free_settings() -> UpSettings:
-    public, operators, controller, tokenizer, worker, monitor, metrics, front = free_ports(8)
+    public, operators, controller, tokenizer, recommender, worker, monitor, metrics, front = free_ports(9)
     return UpSettings(
         public=f"127.0.0.1:{public}",
         operators=f"127.0.0.1:{operators}",
         controller=f"127.0.0.1:{controller}",
         tokenizer=f"127.0.0.1:{tokenizer}",
+        recommender=f"127.0.0.1:{recommender}",
         workers=(f"127.0.0.1:{worker}",),
         monitor=f"127.0.0.1:{monitor}",
         metrics_http=f"127.0.0.1:{metrics}",
