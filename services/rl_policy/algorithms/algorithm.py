@@ -22,8 +22,8 @@ Ints: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
 Array: TypeAlias = NDArray[Any]
 
-State: TypeAlias = Mapping[str, "Array | int | float | str"]
-"""What a checkpoint keeps of a learner: named arrays, and scalars that JSON can say."""
+State: TypeAlias = Mapping[str, Array]
+"""What a checkpoint keeps of a learner: arrays by name, as safetensors hold them."""
 
 
 class Mode(StrEnum):
