@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 
 class Task(StrEnum):
@@ -32,6 +33,30 @@ AUTO = "auto"
 """The precision that is fastest on a worker's device and whose answers hold there."""
 DTYPES = (AUTO, "bfloat16", "float16", "float32", "int8", "q4")
 """How weights may be held: q4 keeps a GGUF file's blocks of four bits as they stand."""
+
+
+class Origin(Protocol):
+    """Files that can be fetched: all that the store needs to know of them, models or not."""
+
+    @property
+    def name(self) -> str:
+        """What people call them."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """The URL that they come from."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Their digest, or empty."""
+        ...
+
+    @property
+    def download_bytes(self) -> int:
+        """About how much comes, for progress bars; 0: unknown."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from services.kit.errors import FailedPrecondition, Reason
 from services.store.gguf_tokenizer import convert_tokenizer
 from services.store.remote import fingerprint, local_path
 from services.store.sources import Progress, SourceError, open_source, silent
-from services.store.spec import Format, ModelSpec
+from services.store.spec import Format, ModelSpec, Origin
 from services.store.tokenizer_files import TokenizerFiles, read_tokenizer
 
 TOKENIZER_KIND = "tokenizer-1"
@@ -36,14 +36,14 @@ class Store:
         """Use the cache in the folder `root`, which is made when it is first needed."""
         self._root = root.expanduser()
 
-    def cached(self, spec: ModelSpec) -> bool:
+    def cached(self, spec: Origin) -> bool:
         """Return whether `fetch` would answer at once."""
         try:
             return self._sources(spec).is_dir()
         except FailedPrecondition:
             return False
 
-    def fetch(self, spec: ModelSpec, progress: Progress = silent) -> Path:
+    def fetch(self, spec: Origin, progress: Progress = silent) -> Path:
         """Return the folder that holds the files of the model's source, fetched if they are not there yet.
 
         Raises FailedPrecondition (MODEL_SOURCE_INVALID) when they cannot be had or have another digest.
@@ -76,7 +76,7 @@ class Store:
                 folder = self.prepared(spec, TOKENIZER_KIND, convert_tokenizer, progress)
             return read_tokenizer(folder)
 
-    def _sources(self, spec: ModelSpec) -> Path:
+    def _sources(self, spec: Origin) -> Path:
         identity = f"{spec.source}\n{spec.sha256}"
         if spec.source.startswith("file://"):
             # Nothing else tells that a file which is used in place has been replaced.
@@ -121,7 +121,7 @@ def _locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _refusing(spec: ModelSpec) -> Iterator[None]:
+def _refusing(spec: Origin) -> Iterator[None]:
     """Turn what goes wrong with a source into the refusal that callers see."""
     try:
         yield

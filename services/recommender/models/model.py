@@ -51,19 +51,18 @@ class Model(Protocol):
         """What the numbers of a history must be."""
         ...
 
-    def scores(self, histories: csr_matrix) -> Floats:
+    def scores(self, histories: csr_matrix, /) -> Floats:
         """Return (B, items) float32 for B histories (B, items) float32: higher is better, seen ones too."""
         ...
 
-    def contributions(self, history: csr_matrix, column: int) -> list[tuple[int, float]]:
+    def contributions(self, history: csr_matrix, column: int, /) -> list[tuple[int, float]]:
         """Return what each column of the one history (1, items) adds to the score of `column`, largest first.
 
-        Exact (they add up to the score) for EASE, item-kNN, transitions and content; empty where a model
-        cannot say.
+        They add up to the score, but for an item's own bias; empty where a model cannot say.
         """
         ...
 
-    def similar(self, column: int) -> Floats:
+    def similar(self, column: int, /) -> Floats:
         """Return (items,) how like `column` each item is by this model; its own entry means nothing."""
         ...
 
@@ -71,7 +70,7 @@ class Model(Protocol):
         """Return V (items, d): the scores of h are `fold(h) @ V.T`; None where no such vectors exist."""
         ...
 
-    def fold(self, histories: csr_matrix) -> Floats | None:
+    def fold(self, histories: csr_matrix, /) -> Floats | None:
         """Return (B, d) users in the space of `vectors()`; None where that is None."""
         ...
 
@@ -89,7 +88,7 @@ class Model(Protocol):
 class RatingModel(Protocol):
     """A model that also says which value a user would give; it reads "value"."""
 
-    def ratings(self, histories: csr_matrix) -> Floats:
+    def ratings(self, histories: csr_matrix, /) -> Floats:
         """Return (B, items) float32 expected values, within the range of those it learned from."""
         ...
 

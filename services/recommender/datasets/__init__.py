@@ -1,0 +1,1 @@
+"""Public data for demonstration, tests and measurements; fetched, never committed."""
