@@ -9,6 +9,7 @@ from trunkline.recommender.v1 import evaluation_pb2
 from trunkline.recommender.v1 import models_pb2 as pb
 
 from services.kit.errors import invalid
+from services.recommender.evaluation.protocols import DEFAULT_PROTOCOL, protocol
 from services.recommender.limits import check_count, check_number, check_text
 from services.recommender.messages.times import duration, length, seconds, timestamp
 from services.recommender.models.kinds import algorithm
@@ -18,7 +19,6 @@ from services.recommender.store.registry import Stage, Version
 MAX_ALGORITHMS = 16
 MAX_SEEDS = 100
 MAX_K = 1_000
-DEFAULT_PROTOCOL = "random-75-25"
 _STAGES = {
     Stage.CANDIDATE: pb.STAGE_CANDIDATE,
     Stage.LIVE: pb.STAGE_SERVING,
@@ -54,7 +54,7 @@ def evaluate_request(message: evaluation_pb2.EvaluateRequest) -> EvaluateRequest
     return EvaluateRequest(
         algorithms=tuple(parameters),
         parameters=parameters,
-        protocol=check_text("protocol", message.protocol, 64) or DEFAULT_PROTOCOL,
+        protocol=protocol(message.protocol or DEFAULT_PROTOCOL).name,
         seeds=tuple(int(check_number("seeds", each, 0, 2**32 - 1)) for each in message.seeds) or (1,),
         k=int(check_number("k", message.k or 10, 1, MAX_K)),
     )
