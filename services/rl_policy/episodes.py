@@ -5,6 +5,7 @@ DECIDING --decide--> DECIDED --observe--> DECIDING … or the end; decide again 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,6 +13,7 @@ from enum import StrEnum
 import numpy as np
 
 from services.kit.errors import Aborted, FailedPrecondition, Reason, invalid
+from services.rl_policy.accounts import Account
 from services.rl_policy.acting import Brain, Choice
 from services.rl_policy.algorithms.algorithm import Bools, Floats, Transitions
 from services.rl_policy.store.records import Phase
@@ -67,10 +69,8 @@ class Step:
 class Run:
     """An episode that runs, or has ended. One task at a time changes it: none awaits between its calls."""
 
-    number: int
-    policy: str
+    account: Account
     stage: Stage
-    variant: str
     key: int
     """What its random numbers follow from, with the policy's seed."""
     max_steps: int
@@ -80,9 +80,7 @@ class Run:
     started_at: float = 0.0
     step: int = 0
     """The step that is decided next, or was decided last."""
-    version: int = 0
     phase: Phase = Phase.RUNNING
-    total: float = 0.0
     sight: Sight | None = None
     """What the last outcome saw; None before the first step."""
     decision: Decision | None = None
@@ -91,10 +89,21 @@ class Run:
     """Begun before this process: its first step is whatever the caller says."""
     touched_at: float = 0.0
     ended_at: float = 0.0
+    in_time: float = 0.0
+    """The sum of the rewards that came with their step."""
+    busy: bool = False
+    """A choice for the next step is being made."""
+    saved: asyncio.Future[int] | None = None
+    """Done when the last transition is on disk."""
+
+    @property
+    def number(self) -> int:
+        """The episode's number."""
+        return self.account.episode
 
     def repeated(self, step: int, observation: Floats | None) -> Decision | None:
         """Return the decision of `step` where it was made already; raises where `step` cannot follow."""
-        self._check_running()
+        self.check_running()
         if self.adopted and self.decision is None and self.last is None:
             self.step, self.adopted = step, False
         if self.decision is None or step != self.step:
@@ -118,7 +127,7 @@ class Run:
         if self.decision is not None:
             closed = self._close(Outcome(None, decision.sight))
         self.decision = decision
-        self.version = decision.choice.version
+        self.account.version = decision.choice.version
         return closed
 
     def observe(self, step: int, outcome: Outcome) -> Step | None:
@@ -126,7 +135,7 @@ class Run:
         if self.last is not None and step == self.last.number and self.decision is None:
             _check_same(self.last.outcome, outcome)
             return None
-        self._check_running()
+        self.check_running()
         if self.decision is None:
             raise self._out_of_order(step, self.step, "has no decision that waits for its outcome")
         self._check_step(step, self.step)
@@ -155,14 +164,14 @@ class Run:
         decision = self.decision
         assert decision is not None  # noqa: S101 - its callers have looked
         closed = Step(self.number, self.step, decision, outcome)
-        self.total += outcome.reward or 0.0
         self.step += 1
         self.decision, self.sight, self.last = None, outcome.seen, closed
         if outcome.terminated or outcome.truncated:
             self.phase = Phase.TERMINATED if outcome.terminated else Phase.TRUNCATED
         return closed
 
-    def _check_running(self) -> None:
+    def check_running(self) -> None:
+        """Raise FailedPrecondition (EPISODE_ENDED) where it has ended."""
         if self.phase is not Phase.RUNNING:
             named = {"episode_id": str(self.number)}
             raise FailedPrecondition(Reason.EPISODE_ENDED, f"episode {self.number} has ended", metadata=named)

@@ -1,0 +1,122 @@
+"""The policies: created, found, loaded when they are first wanted, and their training taken up again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from services.kit.errors import TrunklineError
+from services.rl_policy.acting import Brain
+from services.rl_policy.algorithms.algorithm import Array, State
+from services.rl_policy.served import Served, specification_of
+from services.rl_policy.shelf import Shelf
+from services.rl_policy.specification import Specification
+from services.rl_policy.store.records import PolicyRecord, Version
+from services.rl_policy.store.store import Store
+from services.rl_policy.traffic import Traffic
+from services.rl_policy.trainer import Assignment, MakeTrainer
+from services.rl_policy.training import Status, TrainingPlan
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Registry:
+    """All policies of one process. For one event loop."""
+
+    def __init__(self, store: Store, make: MakeTrainer) -> None:
+        self._store = store
+        self._make = make
+        self._shelf = Shelf(store)
+        self._served: dict[str, Served] = {}
+        self._loading = asyncio.Lock()
+
+    async def create(self, name: str, specification: Specification) -> Served:
+        """Create a policy with its first version; the same again returns what is here.
+
+        Raises InvalidArgument where the algorithm cannot learn in these spaces, and AlreadyExists.
+        """
+        weights, state = await asyncio.to_thread(_first, specification)
+        await asyncio.to_thread(self._create, name, specification, weights, state)
+        return await self.get(name)
+
+    async def get(self, name: str) -> Served:
+        """Return a policy; raises NotFound (POLICY_NOT_FOUND)."""
+        if name in self._served:
+            return self._served[name]
+        async with self._loading:
+            if name not in self._served:
+                record = await asyncio.to_thread(self._store.policies.get, name)
+                self._served[name] = await self._serve(record)
+        return self._served[name]
+
+    async def list(self) -> Sequence[Served]:
+        """Return all policies."""
+        records = await asyncio.to_thread(self._store.policies.list)
+        return [await self.get(record.name) for record in records]
+
+    async def resume(self) -> None:
+        """Take up the trainings that ran when the service ended."""
+        for record in await asyncio.to_thread(self._store.policies.list):
+            served = await self.get(record.name)
+            if not served.training.active:
+                continue
+            plan, status = served.training.plan, served.training.status
+            served.training.status = Status(version=status.version, episodes=status.episodes)
+            try:
+                await self.train(served, plan, None)
+            except TrunklineError as error:
+                _LOGGER.warning(
+                    "training is not taken up", extra={"policy": served.name, "cause": str(error)}
+                )
+
+    async def train(self, served: Served, plan: TrainingPlan, from_version: int | None) -> Status:
+        """Start to learn, from `from_version` or the newest checkpoint on."""
+        version = from_version
+        if version is None:
+            newest = await asyncio.to_thread(self._store.versions.newest, served.name, resumable=True)
+            version = newest.number if newest else 1
+        else:
+            await asyncio.to_thread(self._store.versions.get, served.name, version)
+        safety = served.specification.safety
+        assignment = Assignment(
+            served.name,
+            served.specification.plan,
+            version,
+            plan.budget,
+            plan.checkpoint_interval_s,
+            (safety.min_reward, safety.max_reward),
+        )
+        status = await served.training.start(assignment, plan)
+        await served.save()
+        return status
+
+    async def close(self) -> None:
+        """Keep what was learned, and end every learner."""
+        await asyncio.gather(*(each.close() for each in self._served.values()))
+
+    def forget(self, policy: str, version: int) -> None:
+        """Load a version anew when it is wanted next."""
+        self._shelf.forget(policy, version)
+
+    def _create(
+        self, name: str, specification: Specification, weights: dict[str, Array], state: State
+    ) -> None:
+        first = {"traffic": Traffic().document(), "training": {}}
+        self._store.policies.create(name, specification.document(), first)
+        if self._store.versions.newest(name) is None:
+            version = Version(name, 0, specification.plan.algorithm, origin="created")
+            self._store.versions.publish(version, weights, state)
+
+    async def _serve(self, record: PolicyRecord) -> Served:
+        specification = specification_of(record)
+        newest = await asyncio.to_thread(self._store.versions.newest, record.name)
+        number = newest.number if newest else 1
+        brain: Brain = await self._shelf.get(record.name, specification, number)
+        return Served(record, brain, self._store, self._shelf, self._make)
+
+
+def _first(specification: Specification) -> tuple[dict[str, Array], State]:
+    """Return an untrained policy's weights, and where its learning begins."""
+    learner = specification.plan.learner()
+    return dict(learner.policy().weights()), learner.state()
