@@ -82,7 +82,7 @@ class ActorCritic(nn.Module):
 
     def _categories(self, outputs: Tensor, actions: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         log_odds, entropy = torch.zeros(len(outputs)), torch.zeros(len(outputs))
-        logits = torch.split(outputs.masked_fill(~masks, TINY), self._counts, dim=1)
+        logits = torch.split(outputs.masked_fill(~masks, TINY), list(self._counts), dim=1)
         for index, part in enumerate(logits):
             logs = torch.log_softmax(part, dim=1)
             log_odds = log_odds + logs.gather(1, actions[:, index : index + 1])[:, 0]

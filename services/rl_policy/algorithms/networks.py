@@ -55,7 +55,7 @@ def adam(parameters: Iterable[nn.Parameter], **options: Any) -> torch.optim.Adam
 
 
 def step(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float, max_norm: float) -> float:
-    """Make one step down the loss; return it. Raises Diverged where it is not finite, and changes noth."""
+    """Make one step down the loss; return it. Raises Diverged, changing nothing, where it is not finite."""
     parameters = [each for group in optimizer.param_groups for each in group["params"]]
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]

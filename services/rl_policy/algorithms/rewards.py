@@ -1,4 +1,4 @@
-"""Scales rewards by the deviation of the discounted return (Engstrom et al.: Implementation Matters, 2020)."""
+"""Scales rewards by the deviation of the discounted return (Engstrom et al., 2020)."""
 
 from __future__ import annotations
 
