@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gateway.commands.answer import Answer
+    from gateway.commands.suggestions import Suggestions
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,7 @@ def _walk(public: grpc.Channel, operators: grpc.Channel) -> None:
     from rich.console import Console
 
     from gateway import cli
-    from gateway.commands import sights
+    from gateway.commands import sights, suggestions
     from gateway.commands.inference import print_piece
 
     console = Console(highlight=False, soft_wrap=True)
@@ -53,6 +54,8 @@ def _walk(public: grpc.Channel, operators: grpc.Channel) -> None:
     console.print(f'"{first}" and "{third}"  cosine [bold]{likeness.unrelated:+.3f}[/bold]')
     console.print(f"[dim]{likeness.model}: {likeness.dimensions} values a vector[/dim]")
 
+    _show_suggestions(console, suggestions.suggest(public, operators))
+
     _heading(console, "The mesh")
     sights.picture(public, {answer.model, likeness.model})
     cli.run(["status", "--once"])
@@ -67,19 +70,37 @@ def _walk_for_machines(public: grpc.Channel, operators: grpc.Channel) -> None:
     import json
     from dataclasses import asdict
 
-    from gateway.commands import sights
+    from gateway.commands import sights, suggestions
     from gateway.commands.answer import as_dict
     from gateway.commands.inference import ignore
 
     answer = sights.ask(public, ignore)
     likeness = sights.compare(public)
+    suggested = suggestions.suggest(public, operators)
     seen = {
         "answer": answer.as_dict(),
         "likeness": asdict(likeness),
+        "suggestions": asdict(suggested) if suggested else None,
         "mesh": as_dict(sights.picture(public, {answer.model, likeness.model})),
         "trace": as_dict(sights.whole_trace(operators, answer.trace_id)),
     }
     print(json.dumps(seen, ensure_ascii=False))
+
+
+def _show_suggestions(console: Console, seen: Suggestions | None) -> None:
+    """Print a newcomer's lists; nothing where the mesh has no recommender, or one with other data."""
+    from rich.markup import escape
+
+    if seen is None:
+        return
+    _heading(console, "Recommendations, and an event that changes them")
+    console.print(f"A newcomer likes {', '.join(seen.liked)}:")
+    for each in seen.before:
+        console.print(f"  [bold]{escape(each.name)}[/bold]  [dim]{escape(each.why)}[/dim]")
+    console.print(f"… and then {seen.then}; {seen.milliseconds:.0f} ms later:")
+    for each in seen.after:
+        console.print(f"  [bold]{escape(each.name)}[/bold]  [dim]{escape(each.why)}[/dim]")
+    console.print("[dim]MovieLens-100K by GroupLens, for research; the newcomer is erased again[/dim]")
 
 
 def _heading(console: Console, title: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 from trunkline.recommender.v1 import events_pb2 as pb
 
@@ -28,7 +27,7 @@ from services.recommender.limits import (
 from services.recommender.messages.times import seconds, timestamp
 from services.recommender.store.event_log import Appended, WriteMode
 
-_MODES = {
+_MODES: dict[int, WriteMode] = {
     pb.WRITE_MODE_UNSPECIFIED: WriteMode.ACCUMULATE,
     pb.WRITE_MODE_ACCUMULATE: WriteMode.ACCUMULATE,
     pb.WRITE_MODE_OVERWRITE: WriteMode.OVERWRITE,
@@ -46,7 +45,7 @@ class ReadEvents:
 
 def write_mode(value: int) -> WriteMode:
     """Return the mode; raises InvalidArgument for a number that is none."""
-    mode = _MODES.get(value)  # type: ignore[call-overload]  # an open enum is any int
+    mode = _MODES.get(value)
     if mode is None:
         raise invalid("write_mode", f"must be one of WriteMode's, not {value}")
     return mode
@@ -162,8 +161,3 @@ def _named(index: int, error: InvalidArgument) -> InvalidArgument:
     """Return the error with its fields as the request has them: `events[3].item_id`."""
     violations = [Violation(f"events[{index}].{each.field}", each.description) for each in error.violations]
     return InvalidArgument(Reason.FIELD_INVALID, f"events[{index}].{error.message}", violations=violations)
-
-
-def unreadable(field: str) -> NoReturn:
-    """Refuse a field that only the first message of a stream may have."""
-    raise invalid(field, "may stand in the first message of the stream only")

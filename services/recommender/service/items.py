@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from trunkline.recommender.v1 import items_pb2 as pb
@@ -33,7 +34,7 @@ class ItemRpcs(Rpcs):
         """Write a stream of items."""
         answer = pb.ImportItemsResponse()
         async for request in requests:
-            written = await off_loop(request, lambda each=request: items(each.items, self._clock(), low=0))
+            written = await off_loop(request, partial(items, request.items, self._clock(), low=0))
             answer.created += self._unknown(written)
             if written:
                 await self._store.catalogue.upsert(written)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from trunkline.recommender.v1 import users_pb2 as pb
@@ -31,7 +32,7 @@ class UserRpcs(Rpcs):
         """Write a stream of users."""
         answer = pb.ImportUsersResponse()
         async for request in requests:
-            written = await off_loop(request, lambda each=request: users(each.users, low=0))
+            written = await off_loop(request, partial(users, request.users, low=0))
             if written:
                 await self._store.users.upsert(written)
             answer.written += len(written)
