@@ -1,60 +1,24 @@
-"""Experiments: who gets which variant, by a hash alone, so every replica says the same and nothing is stored."""
+"""Experiments: who gets which variant, by a hash alone: every replica says the same, nothing is stored."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import accumulate
-from typing import Literal
 
 from services.kit.errors import invalid
+from services.recommender.store.experiments import Experiment, Variant
 
 MAX_VARIANTS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One way of answering."""
-
-    name: str
-    weight: float = 1.0
-    """Its share of the units, relative to the others'."""
-    scenario: str = ""
-    """The pipeline that it uses; empty: the experiment's own scenario."""
-    version: str = ""
-    """The version of the models that it uses; empty: the live one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Experiment:
-    """Variants of one scenario, shared out between users or sessions. The first variant is the control."""
-
-    name: str
-    scenario: str
-    variants: tuple[Variant, ...]
-    unit: Literal["user", "session"] = "user"
-    salt: str = ""
-    """Makes the shares independent of other experiments'; empty: the name."""
-    starts: float = 0.0
-    ends: float = 0.0
-    """Unix seconds; 0: no end."""
-
-    def runs(self, now: float) -> bool:
-        """Return whether it assigns at the time `now`."""
-        return self.starts <= now and (not self.ends or now < self.ends)
-
-    def assign(self, unit_id: str) -> Variant:
-        """Return the variant of a user or session: the unit's place in [0, 1) among the summed weights."""
-        place = fraction(self.salt or self.name, unit_id) * sum(each.weight for each in self.variants)
-        edges = accumulate(each.weight for each in self.variants)
-        for variant, edge in zip(self.variants, edges, strict=True):
-            if place < edge:
-                return variant
-        return self.variants[-1]
-
-    def variant(self, name: str) -> Variant | None:
-        """Return the variant of that name, None where there is none."""
-        return next((each for each in self.variants if each.name == name), None)
+def assign(experiment: Experiment, unit_id: str) -> Variant:
+    """Return the variant of a user or session: the unit's place in [0, 1) among the summed weights."""
+    edges = list(accumulate(each.weight for each in experiment.variants))
+    place = fraction(experiment.salt or experiment.name, unit_id) * edges[-1]
+    for variant, edge in zip(experiment.variants, edges, strict=True):
+        if place < edge:
+            return variant
+    return experiment.variants[-1]
 
 
 def fraction(salt: str, unit_id: str) -> float:
@@ -75,5 +39,3 @@ def check(experiment: Experiment) -> None:
             raise invalid(f"variants[{place}].weight", f"must be from 0 to a billion, not {each.weight:g}")
     if not any(each.weight for each in variants):
         raise invalid("variants", "must have a weight above 0")
-    if experiment.ends and experiment.ends <= experiment.starts:
-        raise invalid("ends", "must be after the start")

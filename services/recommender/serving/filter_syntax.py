@@ -41,6 +41,8 @@ class Within:
 
     name: str
     values: tuple[Literal, ...]
+    negated: bool = False
+    """`not in`: it has values, and none of them is in the list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ class _Parser:
             return self._comparison(name)
         if self._accept("not"):
             self._expect("in")
-            return Not(Within(name, self._list()))
+            return Within(name, self._list(), negated=True)
         if self._accept("in"):
             return Within(name, self._list())
         return Compare(name, "==", value=True)
@@ -183,7 +185,7 @@ class _Parser:
             return re.sub(r"\\(.)", r"\1", self._take().text[1:-1], flags=re.DOTALL)
         if token.kind == "name" and token.text in ("true", "false"):
             return self._take().text == "true"
-        self._fail("expected a value: a number, true, false or a text in quotes")
+        return self._fail("expected a value: a number, true, false or a text in quotes")
 
     def _name(self) -> str:
         if self._now.kind != "name" or self._now.text in _WORDS:

@@ -1,0 +1,132 @@
+"""Tastes: histories as the weights that models read."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from services.recommender.entities import Floats, History, Preference, Rows
+from services.recommender.models.model import Reads
+from services.recommender.models.recency import recency
+
+_KEPT = 50_000
+"""Tastes that are kept: about a kilobyte each."""
+_NOTHING = Preference(0.0, marks_seen=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Taste:
+    """What a history says of each item in it: aligned arrays, by ascending row, each row once."""
+
+    rows: Rows
+    """Items that say something."""
+    weights: Floats
+    """By the preferences, summed up; never 0."""
+    recent: Floats
+    """The weights, fading with each later item."""
+    values: Floats
+    """The latest value of each item."""
+    seen: Rows
+    """Items that an event which marks them as seen is of."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, reads: Reads) -> Floats:
+        """Return the weights in the way that a model wants."""
+        return {"preference": self.weights, "recency": self.recent, "value": self.values}[reads]
+
+
+class Tastes:
+    """Makes tastes by the preferences, and keeps those of unchanged histories. Belongs to one event loop."""
+
+    def __init__(self, preferences: Mapping[str, Preference], kept: int = _KEPT) -> None:
+        self._preferences = preferences
+        self._kept = kept
+        self._tastes: OrderedDict[str, tuple[History, Taste]] = OrderedDict()
+
+    def of(self, user_id: str, history: History) -> Taste:
+        """Return the user's taste; the very history that it was made of last time says the same again."""
+        found = self._tastes.get(user_id)
+        if found is not None and found[0] is history:
+            self._tastes.move_to_end(user_id)
+            return found[1]
+        taste = self.make(history)
+        self._tastes[user_id] = (history, taste)
+        if len(self._tastes) > self._kept:
+            self._tastes.popitem(last=False)
+        return taste
+
+    def forget(self, user_id: str) -> int:
+        """Drop what is kept of a user; return how many tastes that were."""
+        return int(self._tastes.pop(user_id, None) is not None)
+
+    def make(self, history: History) -> Taste:
+        """Return what a history says."""
+        weights = self._weights(history)
+        rows, last, inverse = _latest(history.rows)
+        sums = np.bincount(inverse, weights, minlength=len(rows)).astype(np.float32)
+        marks = np.array([self._preference(each).marks_seen for each in history.types], bool)
+        told = np.flatnonzero(sums)
+        # The latest event of each item places it in the order of time.
+        order = np.argsort(last[told], kind="stable")
+        fading = np.empty(len(told), np.float32)
+        fading[order] = recency(len(told))
+        return Taste(
+            rows=rows[told],
+            weights=sums[told],
+            recent=sums[told] * fading,
+            values=history.values[last[told]],
+            seen=np.unique(history.rows[marks]),
+        )
+
+    def seen(self, history: History, types: Sequence[str], since: float) -> Rows:
+        """Return the rows of events of these types (none: those that mark) that are not older than `since`."""
+        wanted = set(types)
+        counts = [each in wanted if wanted else self._preference(each).marks_seen for each in history.types]
+        return np.unique(history.rows[np.array(counts, bool) & (history.times >= since)])
+
+    def _preference(self, event_type: str) -> Preference:
+        return self._preferences.get(event_type, _NOTHING)
+
+    def _weights(self, history: History) -> NDArray[np.float64]:
+        known = {each: self._preference(each) for each in set(history.types)}
+        parts = [known[each] for each in history.types]
+        weights = np.array([each.weight for each in parts], np.float64)
+        values = history.values
+        if any(each.by_value for each in known.values()):
+            weights *= np.where([each.by_value for each in parts], values, 1.0)
+        if any(each.threshold for each in known.values()):
+            weights[values < np.array([each.threshold for each in parts])] = 0.0
+        return weights
+
+
+def matrix(tastes: Sequence[Taste], columns: NDArray[np.int32], items: int, reads: Reads) -> csr_matrix:
+    """Return (B, items) histories over a model's columns; `columns` gives a row's column, -1 for none."""
+    parts = [_in_columns(each, columns, reads) for each in tastes]
+    ends = np.zeros(len(parts) + 1, np.int32)
+    np.cumsum([len(indices) for indices, _ in parts], out=ends[1:])
+    indices = np.concatenate([indices for indices, _ in parts])
+    data = np.concatenate([data for _, data in parts])
+    return csr_matrix((data, indices, ends), shape=(len(tastes), items), copy=False)
+
+
+def _in_columns(taste: Taste, columns: NDArray[np.int32], reads: Reads) -> tuple[NDArray[np.int32], Floats]:
+    known = taste.rows < len(columns)
+    found = columns[taste.rows] if known.all() else columns[taste.rows[known]]
+    data = taste.read(reads) if known.all() else taste.read(reads)[known]
+    inside = found >= 0
+    return (found, data) if inside.all() else (found[inside], data[inside])
+
+
+def _latest(rows: Rows) -> tuple[Rows, NDArray[np.intp], NDArray[np.intp]]:
+    """Return the different rows, the last place of each, and for each place which of the rows it has."""
+    distinct, inverse = np.unique(rows, return_inverse=True)
+    last = np.zeros(len(distinct), np.intp)
+    last[inverse] = np.arange(len(rows))  # of several assignments to a place the last one stays
+    return distinct, last, inverse
