@@ -2,49 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import replace
+from math import isfinite
+from time import time
+from typing import TypeVar
 
+from sqlalchemy import func, select
+
+from services.kit.errors import NotFound, Reason, invalid
 from services.recommender.entities import Event
+from services.recommender.store.appending import Appending, Batch
 from services.recommender.store.catalogue import Catalogue
 from services.recommender.store.database import Database
+from services.recommender.store.event_rows import decode_event
+from services.recommender.store.marks import last
+from services.recommender.store.removal import Selection, remove_events
+from services.recommender.store.schema import events as table
+from services.recommender.store.stored import Appended, Choice, Removed, Run, Stored, WriteMode
 
+T = TypeVar("T")
 
-class WriteMode(IntEnum):
-    """What an event does to earlier ones of the same user (or session), item and type."""
-
-    ACCUMULATE = 0
-    """Stands beside them."""
-    OVERWRITE = 1
-    """Takes their place."""
-    IGNORE = 2
-    """Is dropped where there is one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """What became of a call's events, all durable."""
-
-    sequence: int
-    """Of the last event in the log, this call's included: a later call has a higher one or the same."""
-    accepted: int
-    duplicates: int
-    """Events whose id was stored before (or that mode IGNORE dropped)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """Events as they stand in the log, of one commit; the lists are aligned."""
-
-    events: Sequence[Event]
-    rows: Sequence[int]
-    """Of their items in the catalogue."""
-    sequences: Sequence[int]
-    mode: WriteMode = WriteMode.ACCUMULATE
-
+__all__ = ["Appended", "Choice", "EventLog", "Listener", "Removed", "Stored", "WriteMode"]
 
 Listener = Callable[[Stored], None]
+RemovalListener = Callable[[Removed], None]
+_LOGGER = logging.getLogger(__name__)
 
 
 class EventLog:
@@ -52,35 +36,74 @@ class EventLog:
 
     def __init__(self, database: Database, catalogue: Catalogue, *, create_items: bool = True) -> None:
         """Log into `database`; `create_items`: an unknown item of an event is entered with its id alone."""
+        self._database = database
+        self._catalogue = catalogue
+        self._create_items = create_items
+        self._listeners: list[Listener] = []
+        self._removal_listeners: list[RemovalListener] = []
+        self._appending = Appending(database, self._committed)
+        self._sequence = 0
 
     @property
     def sequence(self) -> int:
         """The last sequence number that this process knows to be durable."""
-        raise NotImplementedError
+        return self._sequence
+
+    async def open(self) -> None:
+        """Learn where the log stands."""
+        self._sequence = await self._database.reading(lambda connection: last(connection, "sequence"))
 
     async def append(self, events: Sequence[Event], mode: WriteMode = WriteMode.ACCUMULATE) -> Appended:
         """Store the events that are not yet stored (by event_id) and return when they are durable.
 
         Listeners have been called by then: the next answer reckons with them. A timestamp of 0 becomes now.
-        Raises ResourceExhausted (QUEUE_FULL), Unavailable (all or nothing is stored: try again),
-        NotFound (ITEM_NOT_FOUND, only without `create_items`), InvalidArgument.
+        Raises ResourceExhausted (QUEUE_FULL), Unavailable (STORE_UNAVAILABLE, DRAINING; try again, what is
+        stored already is not stored twice), NotFound (ITEM_NOT_FOUND, only without `create_items`),
+        InvalidArgument (a value that is not finite).
         """
-        raise NotImplementedError
+        if not events:
+            return Appended(self._sequence, 0, 0)
+        return await self._appending.add(self._run(events, mode))
 
     def listen(self, listener: Listener) -> None:
         """Call `listener` with what is new in the log, in the event loop, in the order of sequences.
 
         Events of other replicas come too, where they are followed (following.py).
         """
-        raise NotImplementedError
+        self._listeners.append(listener)
+
+    def listen_removed(self, listener: RemovalListener) -> None:
+        """Call `listener` with what was removed from the log, in the event loop."""
+        self._removal_listeners.append(listener)
+
+    def announce(self, stored: Stored) -> None:
+        """Tell the listeners of events in the log."""
+        if stored.events:
+            self._sequence = max(self._sequence, stored.sequences[-1])
+            _tell(self._listeners, stored)
+
+    def announce_removed(self, removed: Removed) -> None:
+        """Tell the listeners of what was removed from the log."""
+        self._sequence = max(self._sequence, removed.sequence)
+        _tell(self._removal_listeners, removed)
 
     async def count(self) -> int:
         """Return how many events are stored."""
-        raise NotImplementedError
+        query = select(func.count()).select_from(table)
+        return int(await self._database.reading(lambda connection: connection.scalar(query)) or 0)
 
-    def replay(self, *, after: int = 0, batch: int = 10_000) -> AsyncIterator[Stored]:
+    async def replay(self, *, after: int = 0, batch: int = 10_000) -> AsyncIterator[Stored]:
         """Yield all events with a sequence above `after` that nothing has superseded, in batches, in order."""
-        raise NotImplementedError
+        query = select(table).where(~table.c.superseded).order_by(table.c.sequence).limit(batch)
+        while True:
+            part = query.where(table.c.sequence > after)
+            found = await self._database.reading(lambda connection, part=part: connection.execute(part).all())
+            if not found:
+                return
+            ids = self._catalogue.ids
+            decoded = [decode_event(each, ids[each.item_row]) for each in found]
+            yield Stored(decoded, [each.item_row for each in found], [each.sequence for each in found])
+            after = found[-1].sequence
 
     async def delete(
         self,
@@ -91,5 +114,47 @@ class EventLog:
         since: float = 0.0,
         until: float = 0.0,
     ) -> int:
-        """Delete the events that fit all that is given and return how many. Raises InvalidArgument for nothing."""
-        raise NotImplementedError
+        """Delete the events that fit all that is given and return how many: `since` ≤ timestamp < `until`.
+
+        Raises InvalidArgument where nothing is given.
+        """
+        if not (user_id or item_id or event_type or since or until):
+            raise invalid("user_id", "or another condition must be given")
+        row = self._catalogue.row(item_id) if item_id else None
+        return (await self.remove(Selection(user_id, row, event_type, since, until))).count
+
+    async def remove(self, selection: Selection) -> Removed:
+        """Delete the events that fit and return what they were; listeners have been called by then."""
+        origin = self._database.origin
+        return await self._database.writing(
+            lambda connection: remove_events(connection, selection, origin),
+            self.announce_removed,
+        )
+
+    def _run(self, events: Sequence[Event], mode: WriteMode) -> Run:
+        known = self._catalogue.row
+        rows = [known(each.item_id) for each in events]
+        if not self._create_items and -1 in rows:
+            item_id = events[rows.index(-1)].item_id
+            message = f"there is no item {item_id!r}"
+            raise NotFound(Reason.ITEM_NOT_FOUND, message, metadata={"item_id": item_id})
+        if not all(isfinite(each.value) and isfinite(each.timestamp) for each in events):
+            raise invalid("events", "must have finite values and timestamps")
+        now = time()
+        timed = [each if each.timestamp else replace(each, timestamp=now) for each in events]
+        return Run(timed, rows, mode)
+
+    def _committed(self, batch: Batch) -> None:
+        if batch.entered:
+            self._catalogue.entered(batch.entered)
+        for stored in batch.stored:
+            self.announce(stored)
+        self._sequence = max(self._sequence, batch.sequence)
+
+
+def _tell(listeners: Iterable[Callable[[T], None]], what: T) -> None:
+    for listener in listeners:
+        try:
+            listener(what)
+        except Exception:
+            _LOGGER.exception("a listener of the log failed")

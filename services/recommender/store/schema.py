@@ -140,12 +140,22 @@ experiments = Table(
     Column("body", Text, nullable=False),
 )
 
-# That somebody was erased, not who: replicas drop what they cached, versions learn that they must retrain.
+# Small settings that the service itself changes.
+documents = Table(
+    "documents",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
+# That events were removed, not whose: replicas drop what they cached, versions learn that they must retrain. It
+# takes a number of the log, so that a version read the log either before it or after it.
 erasures = Table(
     "erasures",
     METADATA,
-    Column("change", BigInteger, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     Column("timestamp", Double, nullable=False),
+    # Of the first event that was removed.
     Column("first_sequence", BigInteger, nullable=False),
     Column("origin", BigInteger, nullable=False),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +12,17 @@ from services.recommender.entities import Preference
 from services.recommender.store.catalogue import Catalogue
 from services.recommender.store.counters import HALF_LIVES_S, Popularity
 from services.recommender.store.database import Database
+from services.recommender.store.documents import Documents
 from services.recommender.store.event_log import EventLog
 from services.recommender.store.experiments import Experiments
+from services.recommender.store.following import Following
 from services.recommender.store.histories import Histories, HistoryLimits
 from services.recommender.store.impressions import Impressions
 from services.recommender.store.registry import Registry
 from services.recommender.store.users import Users
+
+WARM_USERS = 1_000
+"""Users whose histories are read at the start: those who were active last."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class StoreOptions:
     """Whether to follow what other replicas write; None: on PostgreSQL."""
 
 
+@dataclass(frozen=True)
 class RecommenderStore:
     """The parts, open. `async with await RecommenderStore.open(options) as store:` closes them."""
 
@@ -50,13 +57,65 @@ class RecommenderStore:
     impressions: Impressions
     registry: Registry
     experiments: Experiments
+    documents: Documents
+    following: Following
 
     @classmethod
-    async def open(cls, options: StoreOptions) -> RecommenderStore:
+    async def open(cls, options: StoreOptions) -> Self:
         """Open everything; raises as `Database.open`."""
-        raise NotImplementedError
+        database = await asyncio.to_thread(Database.open, options.url)
+        try:
+            store = await cls._over(database, options)
+        except BaseException:
+            await database.close()
+            raise
+        store._wire()
+        if database.dialect == "postgresql" if options.follow is None else options.follow:
+            store.following.start()
+        return store
+
+    @classmethod
+    async def _over(cls, database: Database, options: StoreOptions) -> Self:
+        catalogue = await Catalogue.open(database, ttl_s=options.ttl_s)
+        log = EventLog(database, catalogue, create_items=options.create_items)
+        await log.open()
+        histories = Histories(database, options.histories)
+        impressions = Impressions(database)
+        popularity = await Popularity.open(database, options.preferences, options.half_lives)
+        users = Users(database, log, histories, impressions)
+        experiments = await Experiments.open(database)
+
+        async def forget() -> None:
+            histories.clear()
+            impressions.clear()
+            users.clear()
+            await popularity.rebuild(database)
+
+        following = Following(database, catalogue, log, forget=forget, refresh=experiments.refresh)
+        return cls(
+            database=database,
+            catalogue=catalogue,
+            log=log,
+            histories=histories,
+            popularity=popularity,
+            users=users,
+            impressions=impressions,
+            registry=Registry(database, options.models),
+            experiments=experiments,
+            documents=Documents(database),
+            following=following,
+        )
+
+    def _wire(self) -> None:
+        self.log.listen(self.histories.record)
+        self.log.listen(self.popularity.record)
+        self.log.listen_removed(self.histories.removed)
+        self.log.listen_removed(self.popularity.removed)
+        self.popularity.grow(len(self.catalogue))
+        self.catalogue.listen(lambda _, __: self.popularity.grow(len(self.catalogue)))
 
     async def __aenter__(self) -> Self:
+        await self.histories.warm(WARM_USERS)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -64,4 +123,7 @@ class RecommenderStore:
 
     async def close(self) -> None:
         """Write what waits and close. Idempotent."""
-        raise NotImplementedError
+        await self.following.close()
+        await self.impressions.flush()
+        await self.histories.close()
+        await self.database.close()
