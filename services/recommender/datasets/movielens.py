@@ -72,7 +72,7 @@ class MovieLens:
             )
 
     def training_data(self) -> TrainingData:
-        """Return all ratings, as interactions of weight 1 and as values; rows and columns in the order of ids."""
+        """Return all ratings, as interactions of weight 1 and as values, in the order of ids."""
         users, items = (
             sorted(user.user_id for user in self.users),
             sorted(self.items, key=lambda item: item.item_id),

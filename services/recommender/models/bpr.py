@@ -5,7 +5,7 @@
 over users u, items i that they have and items j, drawn by chance, that they have not, by stochastic gradient
 ascent in small batches: Rendle, Freudenthaler, Gantner, Schmidt-Thieme, "BPR: Bayesian personalized ranking
 from implicit feedback" (UAI 2009). The users' vectors end with the training; who comes is folded in as in
-`factors`.
+`factors`, the items' biases being one more dimension: how much a user cares for what all like is found too.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Bpr:
 
     name: ClassVar[str] = "bpr"
 
-    factors: int = 32
+    factors: int = 64
     learning_rate: float = 0.05
     regularisation: float = 0.01
     epochs: int = 40
     batch: int = 256
-    alpha: float = 0.1
-    ridge: float = 0.02
+    alpha: float = 0.3
+    ridge: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,7 +65,8 @@ class Bpr:
             for begin in range(0, len(order), self.batch):
                 chosen = order[begin : begin + self.batch]
                 search.step(users[chosen], items[chosen], taken)
-        return Factors(self.name, search.items, search.biases, Fold(self.alpha, self.ridge), self.config())
+        vectors = np.column_stack([search.items, search.biases]).astype(np.float32)
+        return Factors(self.name, vectors, Fold(self.alpha, self.ridge), self.config())
 
 
 class _Search:

@@ -43,13 +43,11 @@ class Fold:
 
 @dataclass(frozen=True)
 class Factors:
-    """Scores are dot products of a folded-in user with the items' vectors, and the items' own bias."""
+    """Scores are dot products of a folded-in user with the items' vectors."""
 
     name: str
     factors: Floats
     """(items, d) float32."""
-    biases: Floats
-    """(items,) float32, or empty."""
     folding: Fold = field(default_factory=Fold)
     config: Config = field(default_factory=dict)
 
@@ -65,10 +63,10 @@ class Factors:
 
     def scores(self, histories: csr_matrix) -> Floats:
         """Return (B, items) scores."""
-        return self.fold(histories) @ self.vectors().T
+        return self.fold(histories) @ self.factors.T
 
     def contributions(self, history: csr_matrix, column: int) -> list[tuple[int, float]]:
-        """Return the share of each column of the history, largest first; with the bias they are the score.
+        """Return the share of each column of the history, largest first; they add up to the score.
 
         A folded-in user is a weighted sum over the history's items: v_jᵀ A⁻¹ c_i v_i is what item i gives
         (Hu, Koren, Volinsky 2008, section 5).
@@ -85,25 +83,18 @@ class Factors:
         return np.asarray(self._directions @ self._directions[column], np.float32)
 
     def vectors(self) -> Floats:
-        """Return (items, d), the biases as a last dimension where there are any."""
-        return self._vectors
+        """Return (items, d)."""
+        return self.factors
 
     def fold(self, histories: csr_matrix) -> Floats:
-        """Return (B, d) users, with a last 1 for the biases where there are any."""
+        """Return (B, d) users."""
         rows = positive(histories)
         ridge = self.folding.ridge(np.diff(rows.indptr), self.items)
-        folded = solve_rows(rows, self.factors, self._gram, ridge)
-        return np.column_stack([folded, np.ones(len(folded), np.float32)]) if len(self.biases) else folded
+        return solve_rows(rows, self.factors, self._gram, ridge)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Return the items' vectors and biases, and alpha, lambda and nu; no user is in them."""
-        return {"factors": self.factors, "biases": self.biases, "folding": np.array(astuple(self.folding))}
-
-    @cached_property
-    def _vectors(self) -> Floats:
-        if not len(self.biases):
-            return self.factors
-        return np.column_stack([self.factors, self.biases]).astype(np.float32)
+        """Return the items' vectors, and alpha, lambda and nu; no user is in them."""
+        return {"factors": self.factors, "folding": np.array(astuple(self.folding))}
 
     @cached_property
     def _gram(self) -> Floats:
@@ -117,6 +108,7 @@ class Factors:
 
 def restore_factors(name: str, config: Config, arrays: Arrays) -> Factors:
     """Return the model that `arrays` and `config` describe."""
-    factors, biases = (np.asarray(arrays[key], np.float32) for key in ("factors", "biases"))
     alpha, regularisation, exponent = (float(each) for each in np.asarray(arrays["folding"], np.float64))
-    return Factors(name, factors, biases, Fold(alpha, regularisation, exponent), config)
+    return Factors(
+        name, np.asarray(arrays["factors"], np.float32), Fold(alpha, regularisation, exponent), config
+    )

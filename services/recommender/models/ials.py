@@ -54,4 +54,4 @@ class Ials:
         vectors = (random.standard_normal(size) * self.start / np.sqrt(self.factors)).astype(np.float32)
         for _ in range(self.iterations):
             vectors = folding.solve(items, folding.solve(users, vectors))
-        return Factors(self.name, vectors, np.empty(0, np.float32), folding, self.config())
+        return Factors(self.name, vectors, folding, self.config())

@@ -57,7 +57,7 @@ def algorithm(kind: str, parameters: Mapping[str, float]) -> Algorithm:
 
 
 def restore(kind: str, config: Config, arrays: Arrays) -> Model:
-    """Return the model that a version stores; raises KeyError or ValueError where the version is not whole."""
+    """Return the model that a version stores; raises KeyError, ValueError where something is missing."""
     return _RESTORERS[kind](config, arrays)
 
 

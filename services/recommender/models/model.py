@@ -58,7 +58,7 @@ class Model(Protocol):
     def contributions(self, history: csr_matrix, column: int, /) -> list[tuple[int, float]]:
         """Return what each column of the one history (1, items) adds to the score of `column`, largest first.
 
-        They add up to the score, but for an item's own bias; empty where a model cannot say.
+        They add up to the score; empty where a model cannot say.
         """
         ...
 
