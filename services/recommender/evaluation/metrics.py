@@ -63,8 +63,8 @@ def list_metrics(lists: Lists, train: csr_matrix) -> dict[str, Numbers]:
     """Return what lists are like: novelty and diversity (B,), whatever they hit.
 
     novelty: the mean of -log2 of the share of users who have the item (Vargas, Castells, RecSys 2011), an
-    item that nobody has counted as had by one; diversity: 1 less the mean cosine of two of the list's items by
-    their users (Ziegler et al., WWW 2005).
+    item that nobody has counted as had by one; diversity: 1 less the mean cosine of two of the list's items
+    by their users (Ziegler et al., WWW 2005).
     """
     k = lists.shape[1]
     users = max(train.shape[0], 1)

@@ -1,0 +1,1 @@
+"""Training and evaluation, in a process of their own beside the one that serves."""
