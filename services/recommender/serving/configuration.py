@@ -79,8 +79,8 @@ _SCENARIOS = MappingProxyType(
 class Configuration:
     """What a recommender's operators decide beside its settings."""
 
-    preferences: Mapping[str, Preference] = EVENTS
-    scenarios: Mapping[str, Scenario] = _SCENARIOS
+    preferences: Mapping[str, Preference] = field(default_factory=lambda: EVENTS)
+    scenarios: Mapping[str, Scenario] = field(default_factory=lambda: _SCENARIOS)
     conversions: frozenset[str] = frozenset({"purchase"})
     """Event types that count as conversions online."""
 
