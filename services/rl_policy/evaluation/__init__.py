@@ -1,0 +1,1 @@
+"""How good a version would be, judged by episodes in which others acted."""
