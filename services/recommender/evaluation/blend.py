@@ -40,4 +40,4 @@ class Blend:
             np.float32(weight) * z_scores(self.models[name].scores(histories[self.models[name].reads]))
             for name, weight in self.weights.items()
         ]
-        return np.sum(parts, axis=0, dtype=np.float32)
+        return np.asarray(np.sum(parts, axis=0), np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -24,12 +24,17 @@ from services.recommender.evaluation.metrics import (
 from services.recommender.evaluation.protocols import RankingProtocol, RatingProtocol
 from services.recommender.evaluation.splits import Split, kept
 from services.recommender.models.algorithm import Algorithm, TrainingData
-from services.recommender.models.model import RatingModel, Reads
+from services.recommender.models.model import Model, RatingModel, Reads
 from services.recommender.models.recency import recent
 from services.recommender.models.recipe import Recipe
+from services.recommender.models.sittings import users_of
 
 _BLOCK = 512
 """Users whose scores of all items are in memory at once."""
+
+
+Tuner = Callable[[TrainingData, Recipe, int], Recipe]
+"""Chooses hyper-parameters for a recipe by a training part alone; the number is its seed."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Report:
 
     metrics: Mapping[str, Metric]
     training_s: float
-    """Of all algorithms together, the mean over runs."""
+    """Of all algorithms together, the mean over runs; choosing hyper-parameters not included."""
 
 
 def evaluate(
@@ -47,20 +52,25 @@ def evaluate(
     protocol: RankingProtocol | RatingProtocol,
     k: int,
     seeds: Sequence[int],
+    *,
+    tuner: Tuner | None = None,
 ) -> Report:
     """Return the metrics of the recipe's blend, or of its model of values.
 
-    Raises FailedPrecondition (TRAINING_FAILED) where the data does not suffice.
+    With a `tuner` each run's recipe is what that makes of its training part. Raises FailedPrecondition
+    (TRAINING_FAILED) where the data does not suffice.
     """
     if isinstance(protocol, RatingProtocol):
-        return _evaluate_ratings(data, recipe, protocol.folds, seeds)
+        return _evaluate_ratings(data, recipe, protocol.folds, seeds, tuner)
     runs, training = [], []
     for seed in seeds:
         split = protocol.split(data.interactions, seed)
+        train = TrainingData(split.train, data.items)
+        chosen = tuner(train, recipe, seed) if tuner else recipe
         began = perf_counter()
-        models = recipe.fit(TrainingData(split.train, data.items))
+        models = chosen.fit(train)
         training.append(perf_counter() - began)
-        runs.append(measure(Blend(models, recipe.blend), split, k))
+        runs.append(measure(Blend(models, chosen.blend), split, k))
     means = {name: [float(run[name].mean()) for run in runs] for name in runs[0]}
     metrics = {name: metric(per_seed, runs[0][name].tolist()) for name, per_seed in means.items()}
     return Report(metrics, float(np.mean(training)))
@@ -90,32 +100,35 @@ def histories(interactions: Interactions, ways: set[Reads]) -> dict[Reads, csr_m
     return {way: recent(interactions) if way == "recency" else interactions.matrix for way in ways}
 
 
-def _evaluate_ratings(data: TrainingData, recipe: Recipe, folds: int, seeds: Sequence[int]) -> Report:
+def _evaluate_ratings(
+    data: TrainingData, recipe: Recipe, folds: int, seeds: Sequence[int], tuner: Tuner | None
+) -> Report:
     """Return rmse and mae of the recipe's algorithm that predicts values, over each seed's folds."""
     ratings = data.ratings
     if ratings is None or ratings.matrix.nnz < folds:
         raise FailedPrecondition(Reason.TRAINING_FAILED, f"There are not {folds} values to be predicted.")
-    runs, training = [], 0.0
+    runs, training = [], []
     for seed in seeds:
         fold_of = np.random.default_rng(seed).permutation(ratings.matrix.nnz) % folds
         for fold in range(folds):
+            train = kept(ratings, fold_of != fold)
+            part = TrainingData(train, ratings=train)
+            algorithm = _valuer(tuner(part, recipe, seed) if tuner else recipe)
             began = perf_counter()
-            runs.append(
-                _fold_errors(_valuer(recipe), kept(ratings, fold_of != fold), ratings, fold_of == fold)
-            )
-            training += perf_counter() - began
-    metrics = {name: metric([run[name] for run in runs]) for name in runs[0]}
-    return Report(metrics, training / len(runs))
+            model = algorithm.fit(part)
+            training.append(perf_counter() - began)
+            runs.append(value_errors(model, train, kept(ratings, fold_of == fold).matrix))
+    return Report({name: metric([run[name] for run in runs]) for name in runs[0]}, float(np.mean(training)))
 
 
-def _fold_errors(
-    algorithm: Algorithm, train: Interactions, ratings: Interactions, held: np.ndarray
-) -> Mapping[str, float]:
-    model = algorithm.fit(TrainingData(train, ratings=train))
+def value_errors(model: Model, train: Interactions, test: csr_matrix) -> Mapping[str, float]:
+    """Return the errors of values expected from the training part's histories.
+
+    Raises FailedPrecondition (TRAINING_FAILED) for a model that predicts none.
+    """
     if not isinstance(model, RatingModel):
-        raise FailedPrecondition(Reason.TRAINING_FAILED, f"{algorithm.name} does not predict values.")
-    test = kept(ratings, held).matrix
-    users = np.repeat(np.arange(test.shape[0]), np.diff(test.indptr))
+        raise FailedPrecondition(Reason.TRAINING_FAILED, f"{model.name} does not predict values.")
+    users = users_of(test)
     expected = np.empty(test.nnz, np.float32)
     for begin in range(0, test.shape[0], _BLOCK):
         predicted = model.ratings(train.matrix[begin : begin + _BLOCK])

@@ -1,8 +1,8 @@
 """`python -m services.recommender.training JOB.json RESULT.json`: one job, then the process ends.
 
-The result is what `running.run` returns, or {"error": {"code", "reason", "message", "violations"}}, written in one
-rename; the exit status is 0 with a result and 1 with an error. Whoever starts it says by OPENBLAS_NUM_THREADS how
-many cores it may take.
+The result is what `running.run` returns, or {"error": {"code", "reason", "message", "violations"}}, written
+in one rename; the exit status is 0 with a result and 1 with an error. Whoever starts it says by
+OPENBLAS_NUM_THREADS how many cores it may take.
 """
 
 from __future__ import annotations

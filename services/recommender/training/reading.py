@@ -12,7 +12,7 @@ from services.recommender.models.algorithm import TrainingData
 from services.recommender.models.sittings import users_of
 from services.recommender.store.database import Database
 from services.recommender.store.interactions import Window, read_interactions
-from services.recommender.store.item_rows import read_items
+from services.recommender.store.item_rows import ItemRow, read_items
 from services.recommender.training.job import Job
 
 
@@ -33,7 +33,7 @@ def read_snapshot(job: Job) -> Snapshot:
     valued = {name: Preference(threshold=float("-inf"), by_value=True) for name in job.value_types}
     values, _ = read_interactions(database, valued, replace(window, sequence=sequence))
     ratings = aligned(values, interactions) if values.matrix.nnz else None
-    items = database.read(lambda connection: {each.row: each.item for each in read_items(connection)})
+    items = database.read(lambda connection: {each.row: _whole(each) for each in read_items(connection)})
     described = [items.get(int(row), Item(name)) for row, name in _columns(interactions)]
     return Snapshot(TrainingData(interactions, described, ratings), sequence)
 
@@ -52,6 +52,11 @@ def aligned(values: Interactions, interactions: Interactions) -> Interactions:
     order = numbers.data - 1
     matrix = csr_matrix((values.matrix.data[there][order], numbers.indices, numbers.indptr), shape=shape)
     return replace(interactions, matrix=matrix, times=values.times[there][order])
+
+
+def _whole(row: ItemRow) -> Item:
+    """Return the item with its embedding."""
+    return row.item if row.embedding is None else replace(row.item, embedding=tuple(row.embedding.tolist()))
 
 
 def _columns(interactions: Interactions) -> list[tuple[int, str]]:

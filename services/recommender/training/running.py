@@ -20,7 +20,7 @@ from services.recommender.training.reading import Snapshot, read_snapshot
 
 
 def run(job: Job) -> Mapping[str, Any]:
-    """Return what came of the job: `manifest` of a training's version, `metrics` by name of what was measured.
+    """Return what came of the job: `manifest` of a training's version, `metrics` of what was measured.
 
     Raises FailedPrecondition (TRAINING_FAILED), InvalidArgument for what a job cannot ask.
     """
