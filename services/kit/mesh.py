@@ -46,6 +46,7 @@ MESH: tuple[ServiceEntry, ...] = (
         50053,
         ("trunkline.recommender.v1.RecommenderService",),
     ),
+    ServiceEntry("rl_policy", "services.rl_policy", 50054, ("trunkline.policy.v1.PolicyService",)),
     ServiceEntry("gateway", "gateway", 50056, ("trunkline.control.v1.ControlService",)),
     ServiceEntry(
         "front", "gateway.front", 50060, ("trunkline.inference.v1.InferenceService",), parent="gateway"

@@ -1,4 +1,4 @@
-"""What is written of episodes as they go: transitions to the log, rewards to accounts, beginnings and ends."""
+"""What is written of episodes as they go: beginnings, transitions, rewards, ends."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Diary:
     def keep(
         self, served: Served, stage: Stage, batch: Transitions, settled: Bools, accounts: Sequence[Account]
     ) -> asyncio.Future[int]:
-        """Write transitions (B,), whose episodes have these accounts; the future ends when they are on disk."""
+        """Write transitions (B,) of episodes with these accounts; the future ends when they are on disk."""
         log = served.log_of(stage)
         saved = self._store.log.append(log, batch, None if settled.all() else settled)
         for index, account in enumerate(accounts):

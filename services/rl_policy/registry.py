@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from services.kit.errors import TrunklineError
+from services.kit.errors import FailedPrecondition, Reason, TrunklineError
 from services.rl_policy.acting import Brain
 from services.rl_policy.algorithms.algorithm import Array, State
 from services.rl_policy.served import Served, specification_of
@@ -91,13 +91,21 @@ class Registry:
         await served.save()
         return status
 
+    async def delete(self, name: str) -> None:
+        """Delete a policy with everything of it; raises FailedPrecondition while it trains."""
+        served = await self.get(name)
+        if served.training.active:
+            named = {"policy": name, "state": str(served.training.status.state)}
+            message = f"policy {name!r} is being trained"
+            raise FailedPrecondition(Reason.TRAINING_STATE, message, metadata=named)
+        del self._served[name]
+        await served.close()
+        self._shelf.clear(name)
+        await asyncio.to_thread(self._store.forget, name)
+
     async def close(self) -> None:
         """Keep what was learned, and end every learner."""
         await asyncio.gather(*(each.close() for each in self._served.values()))
-
-    def forget(self, policy: str, version: int) -> None:
-        """Load a version anew when it is wanted next."""
-        self._shelf.forget(policy, version)
 
     def _create(
         self, name: str, specification: Specification, weights: dict[str, Array], state: State

@@ -99,6 +99,11 @@ class Rollout:
         self._durable = 0
         self._seed = 0
 
+    @property
+    def begun(self) -> bool:
+        """Whether actions were given out that have an outcome."""
+        return self._open is not None
+
     async def start(self) -> int:
         """Begin the first episodes; return the version that will act first."""
         if self._opening.lock_step:

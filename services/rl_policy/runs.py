@@ -62,6 +62,10 @@ class Runs:
         """Return the episode that a request began."""
         return self._by_request.get((policy, request_id)) if request_id else None
 
+    def running(self, number: int) -> Run | None:
+        """Return an episode that runs here."""
+        return self._running.get(number)
+
     async def make_room(self) -> None:
         """Abandon episodes left alone, if there are too many; raises ResourceExhausted where all are busy."""
         while len(self._running) >= self._limits.episodes:

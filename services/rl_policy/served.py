@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,15 @@ class Served:
             await self._count(version)
         self.traffic = traffic
         await self.save()
+
+    async def set_shadow(self, version: int) -> None:
+        """Ask a version beside the one that acts; 0: none."""
+        await self.set_traffic(replace(self.traffic, shadow=version))
+
+    async def returns_of(self, version: int) -> Returns:
+        """Return the live returns of a version."""
+        await self._count(version)
+        return self.returns[version]
 
     def settle(self, account: Account) -> None:
         """Take in an episode that has ended with its whole return."""

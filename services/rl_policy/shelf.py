@@ -34,9 +34,10 @@ class Shelf:
             self._brains.popitem(last=False)
         return self._brains[key]
 
-    def forget(self, policy: str, version: int) -> None:
-        """Load the version anew when it is wanted next: its fault may have changed."""
-        self._brains.pop((policy, version), None)
+    def clear(self, policy: str) -> None:
+        """Forget every version of a policy."""
+        for key in [each for each in self._brains if each[0] == policy]:
+            del self._brains[key]
 
     def _load(self, policy: str, specification: Specification, version: int) -> Brain:
         found = self._store.versions.get(policy, version)
