@@ -65,7 +65,9 @@ class OperationQueue:
     @property
     def busy(self) -> bool:
         """Whether a training runs or waits."""
-        return any(not each.operation.done and each.operation.kind == "train" for each in self._entries.values())
+        return any(
+            not each.operation.done and each.operation.kind == "train" for each in self._entries.values()
+        )
 
     async def wait(self, operation_id: str) -> Operation:
         """Return the operation when it is done. Raises NotFound."""

@@ -42,6 +42,7 @@ class Recommender:
         served: Callable[[], Served | None],
         preparation: Preparation,
         pipeline: Pipeline,
+        *,
         tastes: Tastes,
         available: Availability,
         boards: Boards,

@@ -62,9 +62,10 @@ class Tastes:
             self._tastes.popitem(last=False)
         return taste
 
-    def forget(self, user_id: str) -> int:
-        """Drop what is kept of a user; return how many tastes that were."""
-        return int(self._tastes.pop(user_id, None) is not None)
+    def forget(self, *user_ids: str) -> None:
+        """Drop what is kept of users."""
+        for user_id in user_ids:
+            self._tastes.pop(user_id, None)
 
     def make(self, history: History) -> Taste:
         """Return what a history says."""

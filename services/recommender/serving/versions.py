@@ -10,21 +10,19 @@ from services.kit.errors import FailedPrecondition, Reason, TrunklineError
 from services.recommender.serving.gate import check
 from services.recommender.serving.operations import Gate
 from services.recommender.serving.served import Served
-from services.recommender.store.catalogue import Catalogue
 from services.recommender.store.registry import Registry, Stage, Version
 
 _LOGGER = logging.getLogger(__name__)
 _FOLLOW_S = 1.0
 Load = Callable[[Version], Served]
-"""Reads a version's folder; blocks. Raises OSError, ValueError or KeyError where it cannot be used."""
+"""Reads a version's folder; blocks. Raises FailedPrecondition (VERSION_UNUSABLE) where it cannot be used."""
 
 
 class Versions:
     """Loads versions beside the one that serves and swaps them in one step. Made by `Serving`."""
 
-    def __init__(self, registry: Registry, catalogue: Catalogue, load: Load) -> None:
+    def __init__(self, registry: Registry, load: Load) -> None:
         self._registry = registry
-        self._catalogue = catalogue
         self._load = load
         self._served: Served | None = None
         self._metrics: Version | None = None
@@ -54,9 +52,8 @@ class Versions:
         """Serve the newest good version: one whose files are broken is marked and the one before it taken."""
         for version in await self._registry.good():
             try:
-                served = await asyncio.to_thread(self._load, version)
-            except (OSError, ValueError, KeyError) as error:
-                _LOGGER.warning("a version cannot be used", extra={"version": version.name, "error": str(error)})
+                served = await self._read(version)
+            except FailedPrecondition:
                 await self._registry.fail(version.name, "its files cannot be read")
                 continue
             if version.stage is not Stage.LIVE:
@@ -106,9 +103,9 @@ class Versions:
     async def _read(self, version: Version) -> Served:
         try:
             return await asyncio.to_thread(self._load, version)
-        except (OSError, ValueError, KeyError) as error:
+        except (FailedPrecondition, OSError, ValueError, KeyError) as error:
             _LOGGER.warning("a version cannot be used", extra={"version": version.name, "error": str(error)})
-            message = f"The files of version {version.name!r} cannot be read."
+            message = f"The files of version {version.name!r} cannot be used."
             metadata = {"version": version.name}
             raise FailedPrecondition(Reason.VERSION_UNUSABLE, message, metadata=metadata) from error
 
