@@ -14,8 +14,8 @@ from typing import Any, Self
 import grpc
 import numpy as np
 from trunkline.policy.v1 import episodes_pb2, rollout_pb2
-from trunkline.policy.v1.policies_pb2 import Environment
 from trunkline.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
+from trunkline.policy.v1.spaces_pb2 import Environment
 
 from services.rl_policy import gymnasium_spaces, spaces
 from services.rl_policy.algorithms.algorithm import Bools, Floats

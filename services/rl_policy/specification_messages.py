@@ -55,9 +55,9 @@ def decode_space(message: spaces_pb2.Space, field: str, depth: int = 0) -> Space
     raise invalid(field, "must be given")
 
 
-def encode_environment(specification: Specification) -> policies_pb2.Environment:
+def encode_environment(specification: Specification) -> spaces_pb2.Environment:
     """Return the environment of a policy."""
-    return policies_pb2.Environment(
+    return spaces_pb2.Environment(
         name=specification.environment,
         observation_space=encode_space(specification.observation),
         action_space=encode_space(specification.action),

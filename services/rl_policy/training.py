@@ -163,18 +163,18 @@ class Training:
     def _heard(self, progress: Progress) -> None:
         """Take in what the learner says; called in the event loop."""
         self._on_progress(progress)
-        state = progress.state if self.status.state is not TrainingState.PAUSED else self.status.state
-        if progress.state in {TrainingState.FINISHED, TrainingState.DIVERGED}:
-            state = progress.state
+        over = progress.state in {TrainingState.FINISHED, TrainingState.DIVERGED}
+        # What still comes from a learner that is held, or has ended, does not set it going.
+        moves = over or self.status.state in {TrainingState.RUNNING, TrainingState.RECOVERING}
         self._set(
-            state=state,
+            state=progress.state if moves else self.status.state,
             steps=progress.steps or self.status.steps,
             updates=progress.updates or self.status.updates,
             metrics=dict(progress.metrics) or self.status.metrics,
             version=progress.version or self.status.version,
             fault=progress.fault or self.status.fault,
         )
-        if progress.state in {TrainingState.FINISHED, TrainingState.DIVERGED}:
+        if over:
             self._finish()
 
     def _finish(self) -> None:
