@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from services.rl_policy import spaces
 from services.rl_policy.algorithms import networks
-from services.rl_policy.algorithms.algorithm import Array, Bools, Doubles, Floats, Transitions
+from services.rl_policy.algorithms.algorithm import Array, Bools, Doubles, Floats
 from services.rl_policy.algorithms.networks import TINY
 from services.rl_policy.algorithms.normaliser import Normaliser
 from services.rl_policy.algorithms.plan import Plan
@@ -60,12 +60,16 @@ class ActorCritic(nn.Module):
         )
         return Judged(log_odds, entropy, values)
 
-    def prepared(self, batch: Transitions) -> tuple[Tensor, Tensor]:
+    def acting(self) -> list[nn.Parameter]:
+        """Return what decides on actions: all but the value network."""
+        own = [] if self.log_deviations is None else [self.log_deviations]
+        return [*self.actor.parameters(), *own]
+
+    def prepared(self, actions: Floats, masks: Bools) -> tuple[Tensor, Tensor]:
         """Return actions and masks for `judge`: indices, or numbers before squashing."""
-        masks = torch.from_numpy(batch.mask)
         if self._gaussian:
-            return torch.from_numpy(self._gaussian.raw(batch.action)), masks
-        return torch.from_numpy(batch.action.astype(np.int64)), masks
+            return torch.from_numpy(self._gaussian.raw(actions)), torch.from_numpy(masks)
+        return torch.from_numpy(actions.astype(np.int64)), torch.from_numpy(masks)
 
     @torch.no_grad()
     def values(self, inputs: Tensor) -> Doubles:
@@ -102,8 +106,3 @@ def logged(propensities: Doubles, own: Doubles) -> Tensor:
     """Return the logarithms of the odds with which actions were chosen; `own` where they were not logged."""
     odds = np.where(np.isnan(propensities), own, np.log(np.maximum(propensities, 1e-12)))
     return networks.tensor(odds)
-
-
-def allowed(masks: Bools) -> Bools:
-    """Return masks as they are; a row that allows nothing allows all, as at the end of an episode."""
-    return masks | ~masks.any(axis=1, keepdims=True)

@@ -35,6 +35,11 @@ class Normaliser:
         """Return the one saved under `name`."""
         return cls(weights[f"{name}.mean"], weights[f"{name}.variance"], float(weights[f"{name}.count"][0]))
 
+    @property
+    def factors(self) -> tuple[Floats, Floats]:
+        """Return what is subtracted from a row, and what it is multiplied with then."""
+        return self._shift, self._scale
+
     def updated(self, rows: Array) -> Normaliser:
         """Return the one that has also seen `rows` (B, size)."""
         if not len(rows):

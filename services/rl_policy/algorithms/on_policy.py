@@ -163,7 +163,7 @@ class OnPolicyLearner:
         here = model.values(inputs)
         after = model.values(model.inputs(batch.next_observation, self._normaliser))
         gains = trajectories.advantages(batch, rewards, (here, after), self._plan.discount, self._rule.decay)
-        actions, masks = model.prepared(batch)
+        actions, masks = model.prepared(batch.action, batch.mask)
         own = model.judge(inputs, actions, masks).log_odds.double().numpy()
         log_odds = logged(batch.propensity, own)
         return Rollout(

@@ -35,6 +35,11 @@ class States:
         bins = plan.options.bins if isinstance(plan.options, TabularOptions) else 1
         return cls(plan.observation, bins)
 
+    @property
+    def digits(self) -> tuple[Floats, Floats, Ints, Ints]:
+        """Return the lowest value, the scale, the last digit and the radix of each number of a compact row."""
+        return self._low, self._scale, self._last, self._radix
+
     def indices(self, observations: Floats) -> Ints:
         """Return the state of each row: (B, size) to (B,)."""
         digits = ((observations - self._low) * self._scale).astype(np.int64)
