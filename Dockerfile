@@ -53,6 +53,13 @@ USER trunkline
 EXPOSE 50053
 CMD ["python", "-m", "services.recommender"]
 
+FROM base AS rl_policy
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN pip install --extra-index-url "$TORCH_INDEX" -c /wheels/constraints.txt "$(ls /wheels/*.whl)[policy]"
+USER trunkline
+EXPOSE 50054
+CMD ["python", "-m", "services.rl_policy"]
+
 FROM base AS monitor
 RUN pip install -c /wheels/constraints.txt "$(ls /wheels/*.whl)[monitor]"
 USER trunkline

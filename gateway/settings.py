@@ -24,6 +24,7 @@ class GatewaySettings:
     operators: str = setting(f"127.0.0.1:{OPERATORS_PORT}", "Where operators call; keep it on loopback.")
     tokenizer: str = setting(entry("tokenizer").address, "The tokenizer service.")
     recommender: str = setting(entry("recommender").address, "The recommender. Empty: there is none.")
+    rl_policy: str = setting(entry("rl_policy").address, "The policies' service. Empty: there is none.")
     workers: tuple[str, ...] = setting(
         (entry("inference_worker").address,),
         "The workers: host:port each, or dns:///name:port for all addresses of a name.",
@@ -47,8 +48,9 @@ class GatewaySettings:
             raise ValueError("TRUNKLINE_DRAIN_S must be 0 or more, TRUNKLINE_RESOLVE_S above 0")
         for address in (self.listen, self.public, self.operators, self.tokenizer, *self.workers):
             parse_endpoint(address)
-        if self.recommender:
-            parse_endpoint(self.recommender)
+        for optional in (self.recommender, self.rl_policy):
+            if optional:
+                parse_endpoint(optional)
         if not 0 < self.front_port <= 65_536 - self.front_count:
             raise ValueError(f"TRUNKLINE_FRONT_PORT {self.front_port} leaves no room for the fronts' ports")
 

@@ -25,6 +25,7 @@ class UpSettings:
     controller: str = setting(entry("gateway").address, "The gateway's controller.")
     tokenizer: str = setting(entry("tokenizer").address, "The tokenizer.")
     recommender: str = setting(entry("recommender").address, "The recommender. Empty: there is none.")
+    rl_policy: str = setting(entry("rl_policy").address, "The policies' service. Empty: there is none.")
     workers: tuple[str, ...] = setting((entry("inference_worker").address,), "The workers.")
     monitor: str = setting(entry("monitor").address, "The monitor. Empty: there is none.")
     metrics_http: str = setting(f"127.0.0.1:{MONITOR_HTTP_PORT}", "Where Prometheus scrapes the monitor.")
@@ -45,6 +46,7 @@ class UpSettings:
             "monitor": (self.monitor,) if self.monitor else (),
             "tokenizer": (self.tokenizer,),
             "recommender": (self.recommender,) if self.recommender else (),
+            "rl_policy": (self.rl_policy,) if self.rl_policy else (),
             "inference_worker": self.workers,
             "gateway": (self.controller,),
         }

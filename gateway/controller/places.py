@@ -38,6 +38,8 @@ def _services(settings: GatewaySettings) -> Iterator[tuple[str, tuple[Endpoint, 
     yield entry("tokenizer").name, (parse_endpoint(settings.tokenizer),)
     if settings.recommender:
         yield entry("recommender").name, (parse_endpoint(settings.recommender),)
+    if settings.rl_policy:
+        yield entry("rl_policy").name, (parse_endpoint(settings.rl_policy),)
     yield entry("gateway").name, (dialled(settings.listen),)
     if settings.telemetry.monitor:
         yield entry("monitor").name, (parse_endpoint(settings.telemetry.monitor),)

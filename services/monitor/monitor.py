@@ -82,6 +82,7 @@ def _targets(settings: MonitorSettings) -> list[Target]:
     known = [
         Target(owner("trunkline.tokenizer.v1.TokenizerService").name, settings.tokenizer),
         Target(owner("trunkline.recommender.v1.RecommenderService").name, settings.recommender),
+        Target(owner("trunkline.policy.v1.PolicyService").name, settings.rl_policy),
         Target(owner("trunkline.control.v1.ControlService").name, settings.controller),
         *(Target(WORKER, target, is_worker=True) for target in settings.workers),
     ]

@@ -12,6 +12,7 @@ from services.kit.telemetry import TelemetrySettings
 _TOKENIZER = owner("trunkline.tokenizer.v1.TokenizerService")
 _WORKER = owner("trunkline.worker.v1.WorkerService")
 _RECOMMENDER = owner("trunkline.recommender.v1.RecommenderService")
+_RL_POLICY = owner("trunkline.policy.v1.PolicyService")
 _CONTROLLER = owner("trunkline.control.v1.ControlService")
 
 
@@ -25,6 +26,7 @@ class MonitorSettings:
     )
     tokenizer: str = setting(_TOKENIZER.address, "The tokenizer whose health is watched. Empty: none.")
     recommender: str = setting(_RECOMMENDER.address, "The recommender whose health is watched. Empty: none.")
+    rl_policy: str = setting(_RL_POLICY.address, "The policies whose health is watched. Empty: none.")
     controller: str = setting(_CONTROLLER.address, "The controller whose health is watched. Empty: none.")
     workers: tuple[str, ...] = setting(
         (_WORKER.address,),
@@ -43,6 +45,7 @@ class MonitorSettings:
         targets = {
             "TOKENIZER": (self.tokenizer,),
             "RECOMMENDER": (self.recommender,),
+            "RL_POLICY": (self.rl_policy,),
             "CONTROLLER": (self.controller,),
             "WORKERS": self.workers,
         }

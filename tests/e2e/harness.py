@@ -49,8 +49,8 @@ def _command_line(process: psutil.Process) -> str:
 
 def mesh_environment(folder: Path, *, workers: int = 1, **extra: str) -> dict[str, str]:
     """Return the environment of a mesh that keeps its state in `folder` and listens on free ports."""
-    public, operators, tokenizer, recommender, monitor, controller, metrics, front, *worker_ports = (
-        free_ports(8 + workers)
+    public, operators, tokenizer, recommender, rl_policy, monitor, controller, metrics, front, *worker_ports = (
+        free_ports(9 + workers)
     )
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("TRUNKLINE_", "OTEL_"))},
@@ -59,6 +59,7 @@ def mesh_environment(folder: Path, *, workers: int = 1, **extra: str) -> dict[st
         "TRUNKLINE_OPERATORS": f"127.0.0.1:{operators}",
         "TRUNKLINE_TOKENIZER": f"127.0.0.1:{tokenizer}",
         "TRUNKLINE_RECOMMENDER": f"127.0.0.1:{recommender}",
+        "TRUNKLINE_RL_POLICY": f"127.0.0.1:{rl_policy}",
         "TRUNKLINE_MONITOR": f"127.0.0.1:{monitor}",
         "TRUNKLINE_CONTROLLER": f"127.0.0.1:{controller}",
         "TRUNKLINE_METRICS_HTTP": f"127.0.0.1:{metrics}",

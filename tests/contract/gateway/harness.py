@@ -91,8 +91,8 @@ async def eventually(condition: Callable[[], Awaitable[bool]], *, within: float)
 def gateway_settings(
     folder: Path, workers: Sequence[str], *, fronts: int = 1, **changed: Any
 ) -> GatewaySettings:
-    """Return settings on free ports, with no tokenizer, no recommender and no monitor."""
-    public, operators, controller, tokenizer, recommender = free_ports(5)
+    """Return settings on free ports, without the services behind it, and no monitor."""
+    public, operators, controller, tokenizer, recommender, rl_policy = free_ports(6)
     return GatewaySettings(
         **{
             "listen": f"127.0.0.1:{controller}",
@@ -100,6 +100,7 @@ def gateway_settings(
             "operators": f"127.0.0.1:{operators}",
             "tokenizer": f"127.0.0.1:{tokenizer}",
             "recommender": f"127.0.0.1:{recommender}",
+            "rl_policy": f"127.0.0.1:{rl_policy}",
             "workers": tuple(workers),
             "front_count": fronts,
             "front_port": free_ports_in_a_row(fronts),
@@ -167,6 +168,7 @@ def environment(settings: GatewaySettings) -> dict[str, str]:
         "TRUNKLINE_OPERATORS": settings.operators,
         "TRUNKLINE_TOKENIZER": settings.tokenizer,
         "TRUNKLINE_RECOMMENDER": settings.recommender,
+        "TRUNKLINE_RL_POLICY": settings.rl_policy,
         "TRUNKLINE_WORKERS": ",".join(settings.workers),
         "TRUNKLINE_FRONT_PORT": str(settings.front_port),
         "TRUNKLINE_STATE": str(settings.state),

@@ -70,7 +70,7 @@ class House:
 @asynccontextmanager
 async def house(port: int = 0, **settings: Any) -> AsyncIterator[House]:
     """Run a monitor that watches nobody unless `settings` say so."""
-    nobody = {"tokenizer": "", "recommender": "", "controller": "", "workers": ()}
+    nobody = {"tokenizer": "", "recommender": "", "rl_policy": "", "controller": "", "workers": ()}
     chosen = {**nobody, "metrics_http": "127.0.0.1:0", **settings}
     clock = ManualClock()
     channels = Channels(Telemetry.disabled())

@@ -23,6 +23,7 @@ async def start(listen: int, http: int) -> asyncio.subprocess.Process:
         "TRUNKLINE_METRICS_HTTP": f"127.0.0.1:{http}",
         "TRUNKLINE_TOKENIZER": "",
         "TRUNKLINE_RECOMMENDER": "",
+        "TRUNKLINE_RL_POLICY": "",
         "TRUNKLINE_CONTROLLER": "",
         "TRUNKLINE_WORKERS": "",
         "TRUNKLINE_METRICS_INTERVAL_S": "0.1",

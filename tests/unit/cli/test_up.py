@@ -98,13 +98,14 @@ def test_an_address_that_cannot_be_listened_on_is_named(address: str):
 
 
 def free_settings() -> UpSettings:
-    public, operators, controller, tokenizer, recommender, worker, monitor, metrics, front = free_ports(9)
+    public, operators, controller, tokenizer, *optional, worker, monitor, metrics, front = free_ports(10)
     return UpSettings(
         public=f"127.0.0.1:{public}",
         operators=f"127.0.0.1:{operators}",
         controller=f"127.0.0.1:{controller}",
         tokenizer=f"127.0.0.1:{tokenizer}",
-        recommender=f"127.0.0.1:{recommender}",
+        recommender=f"127.0.0.1:{optional[0]}",
+        rl_policy=f"127.0.0.1:{optional[1]}",
         workers=(f"127.0.0.1:{worker}",),
         monitor=f"127.0.0.1:{monitor}",
         metrics_http=f"127.0.0.1:{metrics}",
