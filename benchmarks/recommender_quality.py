@@ -82,13 +82,16 @@ def _page(
         f"NumPy {np.__version__}, SciPy {scipy.__version__}. {ML_100K.terms} All 100,000 ratings count as "
         "interactions. Every item that a user has not in the training part is ranked; none is sampled. "
         "Metrics have binary relevance; nDCG is over log2(place + 1), its ideal over as many places as there "
-        "are items to find; MAP is over all of them. Hyper-parameters and weights are chosen in each run on a "
-        "validation part of its own training part, held back in the same way, from the lists in "
+        "are items to find; MAP is over all of them. Hyper-parameters and weights are chosen in each run on "
+        "a validation part of its own training part, held back in the same way, from the lists in "
         "`services/recommender/evaluation/tuning.py`. Users are folded in by their histories, as in serving."
     )
     yield report.goals_table(goals)
     yield "## A quarter of each user's ratings, drawn by chance (random-75-25)"
-    yield f"Seeds {', '.join(map(str, seeds))}. Means; for nDCG with its 95 % confidence interval over the seeds. Training on one core."
+    yield (
+        f"Seeds {', '.join(map(str, seeds))}. Means; for nDCG with its 95 % confidence interval over the "
+        "seeds. Training on one core."
+    )
     yield report.table(("", *SHOWN, *BESIDE, "training, s"), map(_row, random, random.values()))
     said = _interval(fixed, "ndcg@10")
     yield (

@@ -32,10 +32,10 @@ class Ease:
 
     name: ClassVar[str] = "ease"
 
-    regularisation: float = 700.0
+    regularisation: float = 1200.0
     sitting_events: int = 20
     """Of one sitting; 0 leaves sittings out."""
-    sitting_weight: float = 2.0
+    sitting_weight: float = 5.0
 
     def __post_init__(self) -> None:
         check("regularisation", self.regularisation, above=0)

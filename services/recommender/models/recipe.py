@@ -37,7 +37,7 @@ class Recipe:
         return {algorithm.name: algorithm.fit(data) for algorithm in self.algorithms}
 
 
-BLEND = Recipe((Ease(), Ials(), Transitions()), {"ease": 0.35, "ials": 0.6, "transitions": 0.05})
+BLEND = Recipe((Ease(), Ials(), Transitions()), {"ease": 0.42, "ials": 0.55, "transitions": 0.03})
 """What serves by default, chosen on validation parts: see benchmarks/recommender_quality.md."""
 
 DEFAULT = Recipe((*BLEND.algorithms, Content(), BiasedMf()), BLEND.weights)
