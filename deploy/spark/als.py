@@ -151,9 +151,8 @@ def message(ids: list[str], rows: list[list[float]]) -> pb.PublishModelRequest:
 
 def parse() -> Options:
     """Return what the command line says."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
     parser.add_argument("--address", default="127.0.0.1:8081", help="the operators' address")
     parser.add_argument("--version", required=True, help="the name of the version to publish")
     parser.add_argument(

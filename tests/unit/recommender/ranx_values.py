@@ -1,4 +1,4 @@
-"""`python tests/unit/recommender/ranx_values.py`: writes ranx_values.json by ranx 0.3.21, in an environment that has it.
+"""`python tests/unit/recommender/ranx_values.py` writes ranx_values.json, in an environment that has ranx.
 
 ranx brings numba and a compiler's worth of dependencies, so its answers are kept and not itself.
 """
