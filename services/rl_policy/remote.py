@@ -41,6 +41,8 @@ class Played:
     policy_version: int = 0
     returns: list[float] = field(default_factory=list)
     """Of each episode that ended, in order."""
+    by_environment: list[list[float]] = field(default_factory=list)
+    """The same, apart."""
 
 
 class RemotePlayer:
@@ -62,7 +64,7 @@ class RemotePlayer:
         masks: bool = False,
         pinned_version: int | None = None,
     ) -> None:
-        self.played = Played()
+        self.played = Played(by_environment=[[] for _ in environments])
         self._environments = environments
         self._observation = gymnasium_spaces.of(environments[0].observation_space)
         self._action = gymnasium_spaces.of(environments[0].action_space)
@@ -92,11 +94,14 @@ class RemotePlayer:
             self._moves = self._send(self._step())
             self.played.steps += len(self._environments)
 
-    def play_episodes(self, episodes: int) -> None:
-        """Play until so many further episodes have ended."""
-        until = len(self.played.returns) + episodes
-        while len(self.played.returns) < until:
+    def play_episodes(self, each: int) -> list[float]:
+        """Play until every environment has ended `each` episodes; return their returns.
+
+        As many of each, whatever their length: the first to end of all would be the short ones.
+        """
+        while any(len(done) < each for done in self.played.by_environment):
             self.play(1)
+        return [earned for done in self.played.by_environment for earned in done[:each]]
 
     def close(self) -> None:
         """End the rollout; return when everything is kept."""
@@ -122,6 +127,7 @@ class RemotePlayer:
             step.final_observations.CopyFrom(self._tensor([seen[index] for index in ended]))
         for index in ended:
             self.played.returns.append(float(self._totals[index]))
+            self.played.by_environment[index].append(float(self._totals[index]))
             self._totals[index] = 0.0
             seen[index], infos[index] = self._environments[index].reset()
         step.observations.CopyFrom(self._tensor(seen))

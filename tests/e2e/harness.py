@@ -49,9 +49,8 @@ def _command_line(process: psutil.Process) -> str:
 
 def mesh_environment(folder: Path, *, workers: int = 1, **extra: str) -> dict[str, str]:
     """Return the environment of a mesh that keeps its state in `folder` and listens on free ports."""
-    public, operators, tokenizer, recommender, rl_policy, monitor, controller, metrics, front, *worker_ports = (
-        free_ports(9 + workers)
-    )
+    public, operators, controller, metrics, front, *others = free_ports(9 + workers)
+    tokenizer, recommender, rl_policy, monitor, *worker_ports = others
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("TRUNKLINE_", "OTEL_"))},
         **{name: value for name, value in os.environ.items() if name == "TRUNKLINE_CACHE"},
