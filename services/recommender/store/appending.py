@@ -102,7 +102,7 @@ class Appending:
     """The queue of appends. `add` belongs to one event loop; the writer's thread takes from it."""
 
     def __init__(self, database: Database, committed: Callable[[Batch], None]) -> None:
-        """Write into `database`; `committed` is called in the event loop, before those who wait are answered."""
+        """Write into `database`; `committed` is called in the loop, before those who wait are answered."""
         self._database = database
         self._committed = committed
         self._calls: deque[_Call] = deque()
@@ -110,7 +110,7 @@ class Appending:
         self._scheduled = False
 
     def add(self, run: Run) -> asyncio.Future[Appended]:
-        """Queue events and return what will say what became of them. Raises ResourceExhausted (QUEUE_FULL)."""
+        """Queue events; what is returned will say what became of them. Raises ResourceExhausted."""
         if self._events + len(run.events) > MAX_WAITING:
             message = f"{self._events:,} events wait already"
             raise ResourceExhausted(Reason.QUEUE_FULL, message, metadata={"limit": str(MAX_WAITING)})

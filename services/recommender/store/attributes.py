@@ -1,6 +1,6 @@
 """Attributes in columns: what filters compare a whole catalogue with at once.
 
-Arrays are (rows,); what is returned is read only for the caller: it may be kept while the catalogue's version stays.
+Arrays are (rows,); what is returned is read only, and may be kept while the catalogue's version stays.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ class Attribute:
 
     def put(self, row: int, value: Value | None) -> None:
         """Give a row this value in place of the one that it had; None: none."""
-        number, flag, words = np.nan, -1, ()
+        number, flag = np.nan, -1
+        words: tuple[str, ...] = ()
         if isinstance(value, bool):
             flag = int(value)
         elif isinstance(value, int | float):

@@ -40,7 +40,7 @@ def _values(table: Table, size: int) -> str:
 def _arrays(table: Table) -> str:
     kinds = [column.type.compile(postgresql.dialect()) for column in table.c]  # type: ignore[no-untyped-call]
     arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
-    return f"{_insert(table)} SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"
+    return f"{_insert(table)} SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"  # noqa: S608 - names of the schema
 
 
 def _insert(table: Table) -> str:

@@ -124,7 +124,7 @@ class Catalogue:
         return [self.item(row) for row in self._shelf.after(after, limit)]
 
     def servable(self, now: float) -> Mask:
-        """Return (len,) bool: not deleted, not hidden, valid at `now`, within the TTL. Do not write into it."""
+        """Return (len,) bool: not deleted nor hidden, valid at `now`, within the TTL. Read only."""
         return self._shelf.servable(now)
 
     def is_servable(self, row: int, now: float) -> bool:

@@ -1,8 +1,8 @@
 """Popularity: how much each item was chosen, recent choices counting more.
 
-Forward decay (Cormode, Shkapenyuk, Srivastava and Xu, "Forward decay", ICDE 2009): a choice of weight w at time t
-adds w · 2^((t - t₀) / h), and what is read as of time T is the sum · 2^(-(T - t₀) / h). Nothing ages by being
-touched. T is the time of the newest choice: between choices all items fade alike, so no order changes.
+Forward decay (Cormode, Shkapenyuk, Srivastava and Xu, "Forward decay", ICDE 2009): a choice of weight w at
+time t adds w · 2^((t - t₀) / h), and what is read as of time T is the sum · 2^(-(T - t₀) / h): nothing has to be
+touched to age. T is the time of the newest choice: between choices all items fade alike, so no order changes.
 """
 
 from __future__ import annotations
@@ -90,14 +90,14 @@ class Popularity:
     def scores(self, half_life: float, now: float) -> Floats:
         """Return (rows,) float32 by the nearest half-life; 0: the longest.
 
-        About the choices of the 1.44 half-lives before `now`, or before the newest choice, if that is earlier.
+        About the choices of 1.44 half-lives before `now`, or before the newest choice if that is earlier.
         """
         lives = np.array(self.half_lives)
         nearest = int(np.abs(np.log(lives / half_life)).argmin()) if half_life > 0 else len(lives) - 1
         return self._scores(nearest, now).astype(np.float32)
 
     def trending(self, now: float) -> Floats:
-        """Return (rows,) float32: the rate of choices now over the usual one (1: as usual), few choices damped.
+        """Return (rows,) float32: the rate of choices now over the usual one; 1: as usual. Few are damped.
 
         What is now is the shortest half-life, what is usual the longest.
         """
@@ -113,7 +113,8 @@ class Popularity:
     def _scores(self, index: int, now: float) -> _Numbers:
         fade = 2.0 ** (-(min(now, self._newest) - self._zero) / self.half_lives[index])
         # Below 0 only by the rounding of what was counted and taken back.
-        return np.maximum(self._decayed[index].array, 0.0) * fade
+        scores: _Numbers = np.maximum(self._decayed[index].array, 0.0) * fade
+        return scores
 
     def _discount(self, choices: Sequence[Choice]) -> None:
         rows, weights, times, counts = self._weighed(choices)

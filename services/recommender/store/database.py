@@ -37,7 +37,7 @@ class Database:
         self.engine = engine
         self.origin = randbits(62)
         """Whose writes these are, among replicas."""
-        self.dialect = cast(Dialect, engine.dialect.name)
+        self.dialect = cast("Dialect", engine.dialect.name)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="recommender-read")
         self._writer = GroupCommit(engine.connect, translated)
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from math import isfinite
 from time import time
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, Select, func, select
 
 from services.kit.errors import NotFound, Reason, invalid
 from services.recommender.entities import Event
@@ -90,14 +90,13 @@ class EventLog:
     async def count(self) -> int:
         """Return how many events are stored."""
         query = select(func.count()).select_from(table)
-        return int(await self._database.reading(lambda connection: connection.scalar(query)) or 0)
+        return await self._database.reading(lambda connection: int(connection.scalar(query) or 0))
 
     async def replay(self, *, after: int = 0, batch: int = 10_000) -> AsyncIterator[Stored]:
-        """Yield all events with a sequence above `after` that nothing has superseded, in batches, in order."""
+        """Yield all events after that sequence that nothing has superseded, in batches, in order."""
         query = select(table).where(~table.c.superseded).order_by(table.c.sequence).limit(batch)
         while True:
-            part = query.where(table.c.sequence > after)
-            found = await self._database.reading(lambda connection, part=part: connection.execute(part).all())
+            found = await self._database.reading(_all(query.where(table.c.sequence > after)))
             if not found:
                 return
             ids = self._catalogue.ids
@@ -150,6 +149,10 @@ class EventLog:
         for stored in batch.stored:
             self.announce(stored)
         self._sequence = max(self._sequence, batch.sequence)
+
+
+def _all(query: Select[Any]) -> Callable[[Connection], Sequence[Any]]:
+    return lambda connection: connection.execute(query).all()
 
 
 def _tell(listeners: Iterable[Callable[[T], None]], what: T) -> None:

@@ -1,4 +1,4 @@
-"""The definitions of experiments; who takes part in which variant follows from a hash and is stored nowhere."""
+"""Definitions of experiments; who takes part in which variant follows from a hash and is not stored."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Following:
         forget: Callable[[], Awaitable[None]],
         refresh: Callable[[], Awaitable[None]],
     ) -> None:
-        """Tell `log`'s listeners; `forget` when events were removed, `refresh` with each look that finds news."""
+        """Tell `log`'s listeners; `forget` when events were removed, `refresh` with each look."""
         self._database = database
         self._catalogue = catalogue
         self._log = log

@@ -55,7 +55,7 @@ class GroupCommit:
     def __init__(
         self, connect: Callable[[], Connection], translate: Callable[[DBAPIError], TrunklineError]
     ) -> None:
-        """Write through `connect()`, made when it is first needed; `translate` makes the driver's errors ours."""
+        """Write through `connect()`, called when first needed; `translate` makes the driver's errors ours."""
         self._connect = connect
         self._translate = translate
         self._connection: Connection | None = None
@@ -106,7 +106,7 @@ class GroupCommit:
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
 
     def _commit(self, group: Sequence[_Write]) -> None:
-        """Write the group in one transaction; where that fails, each in its own, so that only its own is lost."""
+        """Write the group in one transaction; where that fails, each in one of its own."""
         try:
             self._transact(group)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is given to those who wait

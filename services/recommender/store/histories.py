@@ -1,4 +1,4 @@
-"""Histories in memory: the latest events of those who were here lately, read once, then kept up by the log."""
+"""Histories in memory: the latest events of those who were here lately, kept up by the log."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Histories:
 
     def latest_users(self, limit: int) -> list[str]:
         """Return the users in memory with a history, the most lately used first."""
-        found = []
+        found: list[str] = []
         for key in reversed(self._slots):
             if len(found) >= limit:
                 break

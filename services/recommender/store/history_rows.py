@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any, Literal
 
 import numpy as np
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from services.recommender.entities import History
 from services.recommender.store.chunks import chunks
@@ -54,14 +54,14 @@ def _one(connection: Connection, owner: str, each: str, limit: int) -> dict[str,
     return {each: _loaded(ordered)} if ordered else {}
 
 
-def _columns(key: Any, *more: Any) -> Any:
+def _columns(key: Any, *more: Any) -> Select[Any]:
     columns = events.c
     return select(
         key, columns.sequence, columns.item_row, columns.event_type, columns.value, columns.timestamp, *more
     )
 
 
-def _loaded(rows: Sequence[Row[Any]]) -> Loaded:
+def _loaded(rows: Sequence[Any]) -> Loaded:
     history = History(
         np.array([row[2] for row in rows], np.int32),
         tuple(row[3] for row in rows),

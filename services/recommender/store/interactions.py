@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -54,12 +55,12 @@ ALL = Window()
 def read_interactions(
     database: Database, preferences: Mapping[str, Preference], window: Window = ALL
 ) -> tuple[Interactions, int]:
-    """Return the matrix and the last sequence number that it reckons with; blocks: the training process calls it.
+    """Return the matrix and the last sequence number in it; blocks, as the training process may.
 
     Users and items are in the order of their first event; an anonymous session is a user whose id is "".
     An event whose type has no preference, or whose value is below the threshold, counts for nothing; a pair
-    whose weights cancel out to 0 has no entry. Times and user ids are filled. Deleted items are left out; hidden
-    ones are not.
+    whose weights cancel out to 0 has no entry. Times and user ids are filled. Deleted items are left out;
+    hidden ones are not.
     """
 
     def work(connection: Connection) -> tuple[Interactions, int]:
@@ -80,9 +81,7 @@ async def pairs(
     """Yield all pairs of users and items in batches, ordered by user: streamed, whatever the size."""
     after: str | None = ""
     while after is not None:
-        batch, after = await database.reading(
-            lambda connection, after=after: _pairs(connection, preferences, window, after)
-        )
+        batch, after = await database.reading(partial(_pairs, preferences, window, after))
         if batch:
             yield batch
 
@@ -128,7 +127,7 @@ class _Reader:
         )
 
     def _matrix(self) -> tuple[csr_matrix, NDArray[np.float64]]:
-        """Return the matrix (users, columns) of summed weights, and the latest time of each of its entries."""
+        """Return the matrix (users, columns) of summed weights, and the latest time of each entry."""
         shape = (len(self._users), len(self._columns))
         if not self._users:
             return csr_matrix(shape, dtype=np.float32), np.empty(0)
@@ -170,9 +169,9 @@ def _item_ids(connection: Connection) -> dict[int, str]:
 
 
 def _pairs(
-    connection: Connection, preferences: Mapping[str, Preference], window: Window, after: str
+    preferences: Mapping[str, Preference], window: Window, after: str, connection: Connection
 ) -> tuple[Sequence[Pair], str | None]:
-    """Return the pairs of the next users after this one, and the last of these users; None: there are no more."""
+    """Return the pairs of the next users after this one, and the last of these; None: there are no more."""
     columns = events.c
     users = select(columns.user_id).distinct().where(columns.user_id > after)
     ids = list(connection.scalars(users.order_by(columns.user_id).limit(_USERS_AT_ONCE)))

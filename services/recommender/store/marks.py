@@ -1,4 +1,4 @@
-"""The last number given of each kind. Only whoever holds the write lock takes numbers, so they never collide."""
+"""The last number given of each kind. Whoever takes numbers holds the write lock, so none collide."""
 
 from __future__ import annotations
 

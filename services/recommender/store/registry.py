@@ -127,7 +127,7 @@ class Registry:
     async def rollback(self, model: str = "default", note: str = "") -> Version:
         """Make the version live that was so before, and retire the one that is with the note.
 
-        Again goes further back. Raises FailedPrecondition (VERSION_UNUSABLE) where there is none to go back to.
+        Again goes further back. Raises FailedPrecondition (VERSION_UNUSABLE) where there is none.
         """
 
         def work(connection: Connection) -> Version:
@@ -155,7 +155,7 @@ class Registry:
         await self._database.writing(work)
 
     async def prune(self, keep: int = 5) -> Sequence[str]:
-        """Delete all but the live version and the `keep` newest of each model, files too; return their names."""
+        """Delete all but the live version and the `keep` newest of each model; return their names."""
         newest: dict[str, int] = {}
         gone = []
         for each in await self.list():
@@ -170,7 +170,7 @@ class Registry:
 
 
 def holding(connection: Connection, first_sequence: int, until: int) -> tuple[str, ...]:
-    """Return the versions trained from events of these numbers: the first of them, and what came before `until`."""
+    """Return the versions trained from events from `first_sequence` on, by what they read before `until`."""
     query = select(table.c.name).where(table.c.sequence >= first_sequence, table.c.sequence < until)
     return tuple(connection.scalars(query.where(table.c.stage != Stage.FAILED).order_by(table.c.created)))
 

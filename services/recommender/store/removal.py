@@ -83,8 +83,6 @@ def _conditions(selection: Selection) -> list[ColumnElement[bool]]:
     if not selection.user_id:
         return [condition]
     owned = [columns.user_id == selection.user_id]
-    for part in chunks(selection.session_ids):
-        owned.append(
-            columns.session_id.in_(part) & or_(columns.user_id == "", columns.user_id == selection.user_id)
-        )
+    theirs = or_(columns.user_id == "", columns.user_id == selection.user_id)
+    owned += [columns.session_id.in_(part) & theirs for part in chunks(selection.session_ids)]
     return [condition & each for each in owned]

@@ -27,7 +27,7 @@ class _Servable:
 
 
 class Shelf:
-    """Items in memory. One thread puts; what others read is whole, since arrays are replaced when they grow."""
+    """Items in memory. One thread puts; what others read is whole: arrays that grow are replaced."""
 
     def __init__(self, ttl_s: float = 0.0) -> None:
         self._ttl_s = ttl_s
@@ -98,8 +98,13 @@ class Shelf:
         return _Servable(mask, version, now, min(ahead))
 
     def _grow(self, size: int) -> None:
-        columns = (self._timestamps, self._valid_from, self._valid_until, self._hidden, self._deleted)
-        for column in (*columns, self.categories, self.tags, *self.attributes.values()):
+        for times in (self._timestamps, self._valid_from, self._valid_until):
+            times.grow(size)
+        for flags in (self._hidden, self._deleted):
+            flags.grow(size)
+        self.categories.grow(size)
+        self.tags.grow(size)
+        for column in self.attributes.values():
             column.grow(size)
         for _ in range(len(self.ids), size):
             # Another replica's item that has not arrived yet: not there, whatever is asked.

@@ -69,8 +69,8 @@ class RecommenderStore:
         except BaseException:
             await database.close()
             raise
-        store._wire()
-        if database.dialect == "postgresql" if options.follow is None else options.follow:
+        follows = database.dialect == "postgresql" if options.follow is None else options.follow
+        if follows:
             store.following.start()
         return store
 
@@ -92,7 +92,7 @@ class RecommenderStore:
             await popularity.rebuild(database)
 
         following = Following(database, catalogue, log, forget=forget, refresh=experiments.refresh)
-        return cls(
+        store = cls(
             database=database,
             catalogue=catalogue,
             log=log,
@@ -105,8 +105,11 @@ class RecommenderStore:
             documents=Documents(database),
             following=following,
         )
+        store.wire()
+        return store
 
-    def _wire(self) -> None:
+    def wire(self) -> None:
+        """Let what is new in the log and the catalogue reach histories and counters. Called once."""
         self.log.listen(self.histories.record)
         self.log.listen(self.popularity.record)
         self.log.listen_removed(self.histories.removed)

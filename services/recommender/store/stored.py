@@ -11,7 +11,7 @@ from services.recommender.entities import Event
 
 
 class WriteMode(IntEnum):
-    """What an event does to earlier ones of the same user (of the same session without one), item and type."""
+    """What an event does to earlier ones of the same user (or, without one, session), item and type."""
 
     ACCUMULATE = 0
     """Stands beside them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import time
 from typing import Any
@@ -76,7 +76,10 @@ class Users:
             if encoded:
                 connection.execute(insert(table), encoded)
 
-        await self._database.writing(work, lambda _: self._forget(written))
+        def forget(_: None) -> None:
+            self._forget(written)
+
+        await self._database.writing(work, forget)
 
     async def get(self, user_id: str) -> User:
         """Return the user. Raises NotFound (USER_NOT_FOUND) where neither attributes nor events are known."""
@@ -128,12 +131,7 @@ class Users:
         """Yield all that is stored of the user. Raises NotFound (USER_NOT_FOUND)."""
         user, after = await self.get(user_id), 0
         while True:
-            page = select(events, items.c.item_id).join_from(events, items, events.c.item_row == items.c.row)
-            page = page.where(events.c.user_id == user_id, events.c.sequence > after)
-            query = page.order_by(events.c.sequence).limit(_PAGE)
-            found = await self._database.reading(
-                lambda connection, query=query: connection.execute(query).all()
-            )
+            found = await self._database.reading(_page(user_id, after))
             if found or not after:
                 yield Export(None if after else user, [decode_event(each, each.item_id) for each in found])
             if len(found) < _PAGE:
@@ -144,7 +142,7 @@ class Users:
         """Return how many users have attributes or events."""
         known = union(select(table.c.user_id), select(events.c.user_id).where(events.c.user_id != ""))
         query = select(func.count()).select_from(known.subquery())
-        return int(await self._database.reading(lambda connection: connection.scalar(query)) or 0)
+        return await self._database.reading(lambda connection: int(connection.scalar(query) or 0))
 
     def clear(self) -> None:
         """Drop what is in memory; it is read again when it is wanted."""
@@ -152,6 +150,14 @@ class Users:
 
     def _forget(self, user_ids: Sequence[str] | Mapping[str, User]) -> int:
         return sum(self._found.pop(each, None) is not None for each in user_ids)
+
+
+def _page(user_id: str, after: int) -> Callable[[Connection], Sequence[Any]]:
+    """Return what reads the user's next events, with the ids of their items."""
+    page = select(events, items.c.item_id).join_from(events, items, events.c.item_row == items.c.row)
+    page = page.where(events.c.user_id == user_id, events.c.sequence > after)
+    query = page.order_by(events.c.sequence).limit(_PAGE)
+    return lambda connection: connection.execute(query).all()
 
 
 def _unknown(user_id: str) -> NotFound:
