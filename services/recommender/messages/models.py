@@ -101,7 +101,7 @@ def version_message(version: Version) -> pb.ModelVersion:
         interactions=_count(manifest, "interactions"),
         sequence=version.sequence,
         metrics=_numbers(manifest.get("metrics", {})),
-        training_time=duration(float(manifest.get("seconds", 0.0))),
+        training_time=duration(float(manifest.get("training_s", 0.0))),
         created_at=timestamp(version.created),
         erased_users=version.erased_since,
         note=version.note,
@@ -162,7 +162,7 @@ def _algorithm_message(kind: str, parameters: Mapping[str, Any]) -> pb.Algorithm
 
 
 def _parameters(model: Any) -> Mapping[str, Any]:
-    found = model.get("parameters", {}) if isinstance(model, Mapping) else {}
+    found = model.get("config", {}) if isinstance(model, Mapping) else {}
     return found if isinstance(found, Mapping) else {}
 
 
