@@ -168,7 +168,7 @@ def _begin_postgresql(connection: Connection) -> None:
 
 def _prepare(connection: Connection) -> None:
     METADATA.create_all(connection)
-    there = dict(connection.execute(select(marks.c.name, marks.c.value)).tuples().all())
+    there = dict(connection.execute(select(marks.c.name, marks.c.value)).all())
     if there.get("schema", VERSION) > VERSION:
         message = f"the database has schema {there['schema']}; this build knows {VERSION}"
         raise FailedPrecondition(Reason.STORE_UNAVAILABLE, message)

@@ -95,7 +95,7 @@ class Following:
             await asyncio.sleep(PERIOD_S)
 
     def _read(self, connection: Connection) -> _News:
-        last = dict(connection.execute(select(marks.c.name, marks.c.value)).tuples().all())
+        last = dict(connection.execute(select(marks.c.name, marks.c.value)).all())
         after, sequence = self._sequence, last["sequence"]
         if sequence == after:
             return _News(sequence, last["change"], (), erased=False)

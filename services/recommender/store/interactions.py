@@ -164,7 +164,7 @@ def _query(preferences: Mapping[str, Preference], window: Window) -> Select[Any]
 
 def _item_ids(connection: Connection) -> dict[int, str]:
     return dict(
-        connection.execute(select(items.c.row, items.c.item_id).where(~items.c.deleted)).tuples().all()
+        connection.execute(select(items.c.row, items.c.item_id).where(~items.c.deleted)).all()
     )
 
 
@@ -200,5 +200,5 @@ def _named(connection: Connection, rows: Sequence[int]) -> list[tuple[int, str]]
     query = select(items.c.row, items.c.item_id).where(~items.c.deleted)
     found: list[tuple[int, str]] = []
     for part in chunks(rows):
-        found += connection.execute(query.where(items.c.row.in_(part))).tuples().all()
+        found += connection.execute(query.where(items.c.row.in_(part))).all()
     return found

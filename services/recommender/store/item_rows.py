@@ -91,7 +91,7 @@ def rows_of(connection: Connection, item_ids: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in chunks(item_ids):
         query = select(items.c.item_id, items.c.row).where(items.c.item_id.in_(part))
-        found.update(connection.execute(query).tuples().all())
+        found.update(connection.execute(query).all())
     return found
 
 
