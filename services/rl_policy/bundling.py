@@ -16,6 +16,8 @@ from safetensors.numpy import save
 from services.kit.errors import FailedPrecondition, Reason, invalid
 from services.rl_policy.algorithms.algorithm import Array
 from services.rl_policy.algorithms.policies.loading import load
+from services.rl_policy.onnx_export import to_onnx
+from services.rl_policy.onnx_import import from_onnx
 from services.rl_policy.served import Served
 from services.rl_policy.store.records import Version
 from services.rl_policy.store.store import Store
@@ -60,6 +62,9 @@ async def bundle(store: Store, served: Served, number: int, form: Form) -> tuple
     if form is Form.SAFETENSORS:
         return version, await asyncio.to_thread(store.versions.weight_bytes, served.name, version.number)
     weights = await asyncio.to_thread(store.versions.weights, served.name, version.number)
+    plan = served.specification.plan
+    if form is Form.ONNX and (model := await asyncio.to_thread(to_onnx, plan, weights)) is not None:
+        return version, model
     if form is Form.Q_TABLE and "values" in weights and weights["values"].ndim == 2:
         return version, save({"q": np.ascontiguousarray(weights["values"])})
     message = f"a version of {version.algorithm} is not given away as {form.name}"
@@ -76,21 +81,26 @@ async def publish(store: Store, served: Served, offer: Offer) -> Version:
         raise invalid("header.digest", "is not the SHA-256 of the chunks")
     if not all(np.isfinite(list(offer.metrics.values()))):
         raise invalid("header.metrics", "must be finite")
-    if offer.form is not Form.SAFETENSORS:
-        raise invalid("header.format", "must be BUNDLE_FORMAT_SAFETENSORS")
-    weights = await asyncio.to_thread(_checked, served, offer.content)
+    if offer.form is Form.Q_TABLE:
+        raise invalid("header.format", "must be BUNDLE_FORMAT_ONNX or BUNDLE_FORMAT_SAFETENSORS")
+    weights = await asyncio.to_thread(_checked, served, offer)
     return await asyncio.to_thread(_kept, store, served, offer, weights)
 
 
-def _checked(served: Served, content: bytes) -> dict[str, Array]:
+def _checked(served: Served, offer: Offer) -> dict[str, Array]:
     try:
-        weights = dict(load_arrays(content))
+        weights = _read(offer)
         load(served.specification.plan, weights)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise invalid("chunk", "must be weights that act in the policy's spaces") from error
+        why = str(error) if offer.form is Form.ONNX else "must be weights"
+        raise invalid("chunk", f"{why}; it must act in the policy's spaces") from error
     if not all(np.isfinite(each).all() for each in weights.values() if each.dtype.kind == "f"):
         raise invalid("chunk", "must hold finite numbers")
     return weights
+
+
+def _read(offer: Offer) -> dict[str, Array]:
+    return from_onnx(offer.content) if offer.form is Form.ONNX else dict(load_arrays(offer.content))
 
 
 def _kept(store: Store, served: Served, offer: Offer, weights: Mapping[str, Array]) -> Version:

@@ -75,23 +75,25 @@ class Recordings:
 
     def of(self, policy: str, wanted: Sequence[Episode]) -> list[Recording]:
         """Return the recordings of these episodes, without those whose steps are not all kept any more."""
-        steps = self._steps(policy, wanted)
+        steps: dict[int, Transitions] = {}
+        for log in self._log.names(policy):
+            steps |= self._steps(log, [each for each in wanted if each.number not in steps])
         return [
             Recording(each, steps[each.number])
             for each in wanted
             if each.number in steps and len(steps[each.number]) == each.steps
         ]
 
-    def _steps(self, policy: str, wanted: Collection[Episode]) -> dict[int, Transitions]:
+    def _steps(self, log: str, wanted: Collection[Episode]) -> dict[int, Transitions]:
         """Return the transitions by episode. An episode's decisions have higher numbers than itself."""
         missing = sum(each.steps for each in wanted)
         if not missing:
             return {}
         numbers = np.array([each.number for each in wanted], np.int64)
-        position, stop = self._log.first_since(policy, int(numbers.min())), self._log.bounds(policy)[1]
+        position, stop = self._log.first_since(log, int(numbers.min())), self._log.bounds(log)[1]
         parts: list[Transitions] = []
         while position < stop and missing > 0:
-            some = self._log.range(policy, position, min(position + _STRETCH, stop))
+            some = self._log.range(log, position, min(position + _STRETCH, stop))
             part = some[np.isin(some.episode, numbers)]
             parts.append(part)
             missing -= len(part)

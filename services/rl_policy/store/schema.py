@@ -24,6 +24,9 @@ TABLES = MetaData()
 SERIAL = BigInteger().with_variant(Integer, "sqlite")
 """SQLite counts up by itself only in a column declared INTEGER, which holds 64 bits there."""
 
+NAME = String(255).with_variant(String(255, collation="C"), "postgresql")
+"""Names in the order of their bytes, as SQLite has them."""
+
 schema_versions = Table("schema_versions", TABLES, Column("version", Integer, primary_key=True))
 
 id_blocks = Table(
@@ -33,7 +36,7 @@ id_blocks = Table(
 policies = Table(
     "policies",
     TABLES,
-    Column("name", String(255), primary_key=True),
+    Column("name", NAME, primary_key=True),
     Column("spec", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("revision", BigInteger, nullable=False),
@@ -44,7 +47,7 @@ episodes = Table(
     "episodes",
     TABLES,
     Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("policy", String(255), nullable=False),
+    Column("policy", NAME, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("purpose", String(63), nullable=False),
     Column("variant", String(63), nullable=False),
@@ -63,7 +66,7 @@ episodes = Table(
 segments = Table(
     "segments",
     TABLES,
-    Column("policy", String(255), primary_key=True),
+    Column("policy", NAME, primary_key=True),
     Column("first", BigInteger, primary_key=True, autoincrement=False),
     Column("count", Integer, nullable=False),
     Column("lowest_decision", BigInteger, nullable=False),
@@ -90,7 +93,7 @@ rewards = Table(
 versions = Table(
     "versions",
     TABLES,
-    Column("policy", String(255), primary_key=True),
+    Column("policy", NAME, primary_key=True),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("manifest", Text, nullable=False),
     Column("fault", Text, nullable=False),
@@ -102,7 +105,7 @@ versions = Table(
 version_arrays = Table(
     "version_arrays",
     TABLES,
-    Column("policy", String(255), primary_key=True),
+    Column("policy", NAME, primary_key=True),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("kind", String(15), primary_key=True),
     Column("arrays", LargeBinary, nullable=False),
@@ -112,7 +115,7 @@ incidents = Table(
     "incidents",
     TABLES,
     Column("number", SERIAL, primary_key=True),
-    Column("policy", String(255), nullable=False),
+    Column("policy", NAME, nullable=False),
     Column("kind", String(63), nullable=False),
     Column("message", Text, nullable=False),
     Column("details", Text, nullable=False),

@@ -51,7 +51,8 @@ class Store:
     def forget(self, policy: str) -> None:
         """Delete a policy with everything of it; raises NotFound (POLICY_NOT_FOUND)."""
         self.policies.get(policy)
-        self.log.trim(policy, keep=0)
+        for log in self.log.names(policy):
+            self.log.trim(log, keep=0)
         with self.database.writing() as connection:
             for table in (episodes, version_arrays, versions, incidents):
                 connection.execute(delete(table).where(table.c.policy == policy))

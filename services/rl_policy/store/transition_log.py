@@ -45,6 +45,10 @@ _AT = (
     .limit(1)
 )
 _START = select(func.min(segments.c.first)).where(_OF_POLICY)
+_AFTER_SLASH = chr(ord("/") + 1)
+_NEXT_LOG = select(func.min(segments.c.policy)).where(
+    segments.c.policy > bindparam("last"), segments.c.policy < bindparam("end")
+)
 _INSERT = insert(segments)
 
 
@@ -146,6 +150,18 @@ class TransitionLog:
         """Return the first position that is kept and the one after the last."""
         with self._database.reading() as connection:
             return _start(connection, policy), _stop(connection, policy)
+
+    def names(self, policy: str) -> list[str]:
+        """Return a policy's logs: its own, and those called `POLICY/…`, which learning does not read."""
+        found = [policy]
+        last = f"{policy}/"
+        with self._database.reading() as connection:
+            while (
+                name := connection.scalar(_NEXT_LOG, {"last": last, "end": f"{policy}{_AFTER_SLASH}"})
+            ) is not None:
+                found.append(name)
+                last = name
+        return found
 
     def first_since(self, policy: str, decision: int) -> int:
         """Return a position before which no transition has `decision` or a later one."""

@@ -113,9 +113,15 @@ async def test_whole_episodes_are_found_by_page_tag_and_version(store: Store):
     running = store.ids.take()
     await store.episodes.start(Episode(running, "p", 1))
     await store.log.append("p", walk(store.ids, 2, episode=running))
+    live = store.ids.take()
+    await store.episodes.start(Episode(live, "p", 1))
+    await store.log.append("p/live", walk(store.ids, 4, episode=live))
+    await store.episodes.end(live, Phase.TRUNCATED, 4, 4.0, 7.0)
+    await store.log.append("p0", walk(store.ids, 4, episode=live))
+    numbers.append(live)
 
     first, after = store.recordings.page("p", limit=3)
-    second, end = store.recordings.page("p", after, limit=3)
+    second, end = store.recordings.page("p", after, limit=4)
     odd, _ = store.recordings.page("p", tags={"odd": "1"}, version=1)
 
     assert [each.episode.number for each in (*first, *second)] == numbers
@@ -123,7 +129,7 @@ async def test_whole_episodes_are_found_by_page_tag_and_version(store: Store):
     assert [len(each.transitions) for each in first] == [2, 3, 4]
     assert all(each.transitions.step.tolist() == list(range(each.episode.steps)) for each in first)
     assert [each.episode.number for each in odd] == [numbers[1], numbers[3]]
-    assert [each.episode.number for each in store.recordings.newest("p", 2)] == numbers[3:]
+    assert [each.episode.number for each in store.recordings.newest("p", 2)] == numbers[-2:]
     assert store.recordings.newest("p", 2, version=9) == []
 
 
@@ -146,11 +152,13 @@ async def test_nothing_of_a_forgotten_policy_stays(store: Store):
     store.policies.create("p", {}, {})
     number = await _episode(store, 3)
     await _episode(store, 3, policy="q")
+    await store.log.append("p/live", walk(store.ids, 4))
     store.versions.publish(Version("p", 0, "dqn"), WEIGHTS, STATE)
 
     store.forget("p")
 
     assert store.log.bounds("p") == (0, 0)
+    assert store.log.names("p") == ["p"]
     assert store.log.bounds("q") == (0, 3)
     assert store.versions.newest("p") is None
     with pytest.raises(NotFound):
