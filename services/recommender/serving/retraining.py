@@ -140,7 +140,7 @@ class Retraining:
 
     def _job(self, task: Any, algorithms: Sequence[str], parameters: Mapping[str, Mapping[str, Any]]) -> Job:
         chosen = {kind: dict(parameters.get(kind, {})) for kind in algorithms}
-        return Job(task, self._settings.database, self._settings.preferences, chosen)
+        return Job(task, self._settings.database, dict(self._settings.preferences), chosen)
 
     def _consider(self) -> None:
         """Train for enough new events, or when the period is over and there are any."""
