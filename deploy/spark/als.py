@@ -115,8 +115,8 @@ def folding(options: Options, events_a_user: float, items: int) -> dict[str, flo
     """Return the recommender's alpha and regularisation that fold a user in as MLlib's ALS would.
 
     MLlib weighs an observed entry r by 1 + a r and all others by 1, and adds l n |x|² for a user of n events;
-    divided by a: r for the observed, 1/a for all, and l n / a. The recommender adds m (n + |I| / a) |x|², which
-    is the same for a user of the mean number of events.
+    divided by a: r for the observed, 1/a for all, and l n / a. The recommender adds m (n + |I| / a) |x|²,
+    which is the same for a user of the mean number of events.
     """
     alpha = 1 / options.alpha
     scale = events_a_user / (events_a_user + alpha * items)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +29,13 @@ class Snapshot:
 def read_snapshot(job: Job) -> Snapshot:
     """Return what the job's database holds: interactions, values and items; blocks."""
     database = Database.open(job.database)
+    try:
+        return _snapshot(database, job)
+    finally:
+        asyncio.run(database.close())
+
+
+def _snapshot(database: Database, job: Job) -> Snapshot:
     window = Window(since=job.since)
     interactions, sequence = read_interactions(database, job.preferences, window)
     valued = {name: Preference(threshold=float("-inf"), by_value=True) for name in job.value_types}
