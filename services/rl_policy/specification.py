@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from math import inf, isfinite
 from typing import Any
 
@@ -11,10 +12,15 @@ import numpy as np
 
 from services.kit.errors import invalid
 from services.rl_policy import spaces
+from services.rl_policy.algorithms.options import TabularOptions
 from services.rl_policy.algorithms.plan import Plan
 from services.rl_policy.spaces import Box, Dict, Floats
 
 MAX_STEPS = 1 << 20
+MAX_WEIGHTS = 1 << 24
+"""Numbers of a table or a network: 64 MiB of float32, with a few times that while it learns."""
+MAX_MEMORY = 1 << 31
+"""Bytes of the transitions that a learner keeps."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Specification:
         ):
             raise invalid("environment.action_space.box", "must have finite bounds")
         self._check_safety()
+        self._check_size()
 
     @property
     def observation(self) -> spaces.Space:
@@ -84,6 +91,24 @@ class Specification:
         low = np.maximum(np.float32(self.action.low), np.float32(self.safety.action_low or -inf))
         high = np.minimum(np.float32(self.action.high), np.float32(self.safety.action_high or inf))
         return np.clip(actions, low, high)
+
+    def _check_size(self) -> None:
+        """Refuse what could not be held, before anything is allocated."""
+        options = self.plan.options
+        size, choices = spaces.flat_size(self.observation), spaces.mask_size(self.action)
+        if isinstance(options, TabularOptions):
+            weights = (spaces.states(self.observation) or 1) * max(choices, 1)
+        else:
+            outputs = max(choices, spaces.compact_size(self.action)) + 1
+            layers = (size, *getattr(options, "hidden", ()), outputs)
+            weights = sum(first * second for first, second in pairwise(layers))
+        if weights > MAX_WEIGHTS:
+            raise invalid("algorithm", f"would have {weights:,} weights; {MAX_WEIGHTS:,} are the limit")
+        row = 8 * spaces.compact_size(self.observation) + 2 * choices + 128
+        kept = getattr(options, "buffer_size", 0) or getattr(options, "rollout_steps", 0)
+        if row * kept > MAX_MEMORY:
+            limit = f"would keep {row * kept:,} bytes of transitions; {MAX_MEMORY:,} are the limit"
+            raise invalid("algorithm", limit)
 
     def _check_safety(self) -> None:
         safety = self.safety
