@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import lru_cache
 from typing import Any, Self
 
 from trunkline.inference.v1.inference_pb2 import DESCRIPTOR
@@ -13,6 +14,7 @@ from gateway.following import Follower
 from gateway.front.artifacts import Artifacts
 from gateway.front.attempts import Attempts
 from gateway.front.calls import Task
+from gateway.front.choosing import Choosing
 from gateway.front.controller_client import ControllerClient
 from gateway.front.embedding import Embedding
 from gateway.front.encoding import Encoder
@@ -25,6 +27,7 @@ from gateway.front.settings import FrontSettings
 from gateway.front.tokenizer_client import TokenizerClient
 from gateway.front.worker_client import WorkerClient
 from gateway.front.workers import Workers
+from services.kit.bandit import Bandit, PolicyBandit
 from services.kit.channel import Channels
 from services.kit.server import Server
 from services.kit.telemetry import Telemetry
@@ -48,6 +51,7 @@ class Front:
         self._calls = WorkerClient(channels, settings.stall_limit)
         self._watches = WorkerClient(watches, settings.stall_limit)
         self._routes = Routes()
+        self._choosing = Choosing(self._routes, self._bandits(settings, channels))
         self._workers = Workers(self._watches.watch, Picker(), settings.worker_silence, self._part)
         self._artifacts = Artifacts(shelf.fetch, settings.artifact_cache)
         self._encoder = Encoder(tokenizer.encode, telemetry.tracer)
@@ -58,7 +62,7 @@ class Front:
 
     def register(self, server: Server) -> None:
         """Answer InferenceService on `server`."""
-        generation = Generation(self._routes, self._workers, self._encoder, self._artifacts, self._attempts)
+        generation = Generation(self._choosing, self._workers, self._encoder, self._artifacts, self._attempts)
         embedding = Embedding(self._routes, self._workers, self._encoder, self._attempts)
         ranking = Reranking(embedding)
         service = InferenceServicer(self._routes, generation, embedding, ranking)
@@ -71,6 +75,18 @@ class Front:
         self._workers.follow(table.workers)
         self._artifacts.prefetch(table.digests(Task.GENERATE))
         self._known.set()
+
+    @staticmethod
+    def _bandits(settings: FrontSettings, channels: Channels) -> Callable[[str], Bandit | None]:
+        if not settings.version_policy:
+            return lambda _: None
+        policies = channels.to(settings.policies)
+
+        @lru_cache
+        def bandit_of(model: str) -> Bandit:
+            return PolicyBandit(policies, f"{settings.version_policy}{model}", settings.version_policy_limit)
+
+        return bandit_of
 
     def _part(self, worker: str) -> None:
         for client in (self._calls, self._watches):

@@ -18,10 +18,11 @@ from gateway.front.calls import (
     TokenCall,
     TokenFinish,
 )
+from gateway.front.choosing import Choosing
 from gateway.front.detokenizer import Detokenizer
 from gateway.front.encoding import Encoder, Input, Tokenizer
 from gateway.front.limits import check_generate, check_ids
-from gateway.front.routes import Routes, Target
+from gateway.front.routes import Target
 from gateway.front.sampling import max_tokens, sampling
 from gateway.front.vocabulary import Vocabulary
 from gateway.front.workers import Workers
@@ -32,9 +33,14 @@ class Generation:
     """Composes tokenizer and workers into answers."""
 
     def __init__(
-        self, routes: Routes, workers: Workers, encoder: Encoder, artifacts: Artifacts, attempts: Attempts
+        self,
+        choosing: Choosing,
+        workers: Workers,
+        encoder: Encoder,
+        artifacts: Artifacts,
+        attempts: Attempts,
     ) -> None:
-        self._routes = routes
+        self._choosing = choosing
         self._workers = workers
         self._encoder = encoder
         self._artifacts = artifacts
@@ -43,7 +49,16 @@ class Generation:
     async def generate(self, call: GenerateCall) -> AsyncGenerator[TextDelta | TextFinish, None]:
         """Yield deltas, then exactly one finish. Closing the generator cancels the worker's call."""
         check_generate(call)
-        target = self._routes.resolve(call.model, call.version, Task.GENERATE)
+        target, choice = await self._choosing.choose(call.model, call.version, Task.GENERATE)
+        with self._choosing.rewarded(call.model, choice) as answered:
+            async with aclosing(self._generated(call, target)) as events:
+                async for event in events:
+                    answered.whole = isinstance(event, TextFinish)
+                    yield event
+
+    async def _generated(
+        self, call: GenerateCall, target: Target
+    ) -> AsyncGenerator[TextDelta | TextFinish, None]:
         model = await self._workers.model(target)
         ids = await self._prompt(call, target, model.vocabulary_size)
         limit = max_tokens(call, len(ids), target.version.context_length)

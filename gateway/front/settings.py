@@ -9,6 +9,7 @@ from services.kit.settings import setting
 from services.kit.telemetry import TelemetrySettings
 
 _CONTROLLER = owner("trunkline.control.v1.ControlService")
+_POLICIES = owner("trunkline.policy.v1.PolicyService")
 _TOKENIZER = owner("trunkline.tokenizer.v1.TokenizerService")
 
 
@@ -26,6 +27,12 @@ class FrontSettings:
         "How long a worker that reports every second may be silent before calls go elsewhere.",
         unit="seconds",
     )
+    policies: str = setting(_POLICIES.address, "The policy service, for version_policy.")
+    version_policy: str = setting(
+        "",
+        "Versions are chosen by the policy of this prefix and the model's name. Empty: by their shares.",
+    )
+    version_policy_limit: float = setting(0.05, "How long that policy may take to choose.", unit="seconds")
     artifact_cache: int = setting(16, "How many tokenizers are kept for detokenising.", unit="tokenizers")
     grace: float = setting(
         10.0, "How long running calls may take to end when the front stops.", unit="seconds"

@@ -32,7 +32,7 @@ GONE = {
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.FAILED_PRECONDITION,
 }
-"""What a player hears whose server is gone, or is new and never heard of this step: another episode begins."""
+"""What a player hears whose server is gone, or is new and knows nothing of this step: it begins anew."""
 
 
 class Player:
