@@ -37,6 +37,11 @@ class RecommenderSettings:
     recommender_item_ttl_s: float = setting(
         0.0, "How long items are recommended after they appeared; 0: for ever.", unit="seconds"
     )
+    recommender_slot_policy: str = setting(
+        "", "The policy that decides how many places go to fresh items. Empty: as the scenario says."
+    )
+    recommender_slot_limit_s: float = setting(0.02, "How long it may take to decide.", unit="seconds")
+    policies: str = setting(entry("rl_policy").address, "The policy service, for the slot policy.")
     drain_s: float = setting(
         10.0, "How long running calls may go on when the recommender stops.", unit="seconds"
     )

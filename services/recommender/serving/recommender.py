@@ -11,6 +11,7 @@ from services.recommender.serving.availability import Availability
 from services.recommender.serving.batches import Batches
 from services.recommender.serving.boards import Boards
 from services.recommender.serving.explanation import Explainer
+from services.recommender.serving.exploration import Exploration
 from services.recommender.serving.job import Job
 from services.recommender.serving.neighbours import Neighbours, predictions, similar_users
 from services.recommender.serving.pipeline import Listed, Pipeline
@@ -48,6 +49,7 @@ class Recommender:
         boards: Boards,
         neighbours: Neighbours,
         explainer: Explainer,
+        exploration: Exploration,
         clock: Callable[[], float],
     ) -> None:
         self._store = store
@@ -60,6 +62,7 @@ class Recommender:
         self._boards = boards
         self._neighbours = neighbours
         self._explainer = explainer
+        self._exploration = exploration
         self._clock = clock
 
     async def close(self) -> None:
@@ -75,7 +78,10 @@ class Recommender:
         """
         _check(query.max_results, query.offset)
         (job,) = await self._preparation.prepare([query], self._served())
-        return self._finished(job, await self._batches.submit(job))
+        job, choice = await self._exploration.decide(job)
+        answer = self._finished(job, await self._batches.submit(job))
+        self._exploration.shown(answer.recommendation_id, choice)
+        return answer
 
     async def recommend_many(self, queries: Sequence[Query]) -> list[Recommendations]:
         """Return one list a query, in order: as `recommend`, scored together. One wrong query fails all."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
+from services.kit.bandit import Bandit
 from services.recommender.models.version_files import read_version
 from services.recommender.serving.arranger import Arranger
 from services.recommender.serving.availability import Availability
@@ -16,6 +17,7 @@ from services.recommender.serving.configuration import Configuration
 from services.recommender.serving.content_index import ContentIndex
 from services.recommender.serving.experiments import Experiments
 from services.recommender.serving.explanation import Explainer
+from services.recommender.serving.exploration import Exploration
 from services.recommender.serving.filters import Filters
 from services.recommender.serving.fresh import Fresh
 from services.recommender.serving.neighbours import Neighbours
@@ -42,6 +44,7 @@ class Serving:
         *,
         database: str,
         clock: Callable[[], float] = time.time,
+        bandit: Bandit | None = None,
     ) -> None:
         """Serve from `store`; `database` is its URL, which a training's process opens too."""
         self._store = store
@@ -52,6 +55,7 @@ class Serving:
         boards = Boards(catalogue, store.popularity, clock)
         content = ContentIndex(catalogue)
         explainer = Explainer(catalogue, content)
+        self._exploration = Exploration(bandit)
         self._tastes = Tastes(configuration.preferences)
         self.versions = Versions(store.registry, lambda version: _load(store.registry, version))
         arranger = Arranger(catalogue, available, boards, content, Fresh(catalogue, content, clock))
@@ -65,6 +69,7 @@ class Serving:
             boards=boards,
             neighbours=Neighbours(catalogue, available, content, explainer),
             explainer=explainer,
+            exploration=self._exploration,
             clock=clock,
         )
         self.online = OnlineMetrics(store, conversions)
@@ -76,6 +81,7 @@ class Serving:
 
     def _wire(self) -> None:
         self._store.log.listen(self.watch.record)
+        self._store.log.listen(self._exploration.record)
         self._store.log.listen(self.retraining.record)
         self._store.log.listen_removed(lambda removed: self._tastes.forget(*removed.user_ids))
         self._store.catalogue.listen(lambda _change, _rows: self.watch.all())
