@@ -1,4 +1,4 @@
-"""Arrangement: ranked candidates become a list that keeps the rules, varies and leaves something to chance."""
+"""Arrangement: ranked candidates become a list that keeps the rules and leaves something to chance."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Arrangement:
     def fill(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the list: pins at their positions, else the first candidate that keeps the rules.
 
-        The last places are kept for what quotas ask at least, where such candidates exist. Places that nobody may
-        take are closed up.
+        The last places are kept for what quotas ask at least, where such candidates exist. Places that nobody
+        may take are closed up.
         """
         waiting = [each for each in candidates if each.row not in self.taken]
         found: list[Candidate] = []

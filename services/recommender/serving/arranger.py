@@ -1,8 +1,8 @@
-"""The arranger: gives candidates the rules, variety and fresh items of their job, and fills up short lists."""
+"""The arranger: gives candidates the rules, variety and fresh items of their job; fills up short lists."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 
@@ -59,23 +59,24 @@ class Arranger:
         ]
 
     def arranged(
-        self, job: Job, candidates: list[Candidate], fresh: Sequence[Candidate], scores: Floats
+        self, job: Job, candidates: list[Candidate], fresh: Sequence[Candidate], scores: Callable[[], Floats]
     ) -> list[Recommended]:
-        """Return the list of a job with a model: `candidates` best first, `scores` (columns,) of all items."""
+        """Return the list of a job with a model: `candidates` best first, `scores` gives (columns,) all."""
         candidates = candidates + self._wanted(job, scores, {each.row for each in candidates})
         order = self._varied(job, candidates) if job.diversity else candidates
         if job.explore:
             order = explored(order, job.explore, job.length, Random(job.query.seed))  # noqa: S311 - no secret
         made = self._arrange(job, order, fresh)
         if len(made) < job.length and job.rules:  # the rules refused too many: all that is left may try
-            made = self._arrange(job, order + self._rest(job, scores, {each.row for each in order}), fresh)
+            order = order + self._rest(job, scores(), {each.row for each in order})
+            made = self._arrange(job, order, fresh)
         if len(made) < job.length:
             known = {each.row for each in order}
             made = self._arrange(job, order + self._fill(job, job.scenario.fallback, known), fresh)
         return self._listed(job, made)
 
     def without_model(self, job: Job) -> list[Recommended]:
-        """Return the list of a job that no model can tell anything of: the scenario's boards, or its fallback."""
+        """Return the list of a job that no model can tell anything of: boards, then the fallback."""
         named = sorted(job.scenario.sources.items(), key=lambda each: -each[1])
         boards = tuple(name for name, weight in named if name in BOARDS and weight)
         order = self._fill(job, (*boards, *job.scenario.fallback), set())
@@ -151,13 +152,13 @@ class Arranger:
                 return cosines(vectors[0][columns])
         return np.stack([self._content.likeness(row)[rows] for row in rows])
 
-    def _wanted(self, job: Job, scores: Floats, known: set[int]) -> list[Candidate]:
+    def _wanted(self, job: Job, scores: Callable[[], Floats], known: set[int]) -> list[Candidate]:
         """Return candidates for quotas that ask for some at least, beyond those that are known."""
         found: list[Candidate] = []
         for quota in job.rules.quotas:
             if quota.at_least and job.served is not None:
                 mask = self._available.boost(job.served, quota.filter)
-                found += self._best(job, np.where(mask, scores, -np.inf), quota.at_least, known)
+                found += self._best(job, np.where(mask, scores(), -np.inf), quota.at_least, known)
                 known = known | {each.row for each in found}
         return found
 

@@ -50,8 +50,8 @@ class Batches(Generic[J, R]):
     async def submit(self, job: J) -> R:
         """Return the job's answer.
 
-        Raises ResourceExhausted (QUEUE_FULL) at once when too many wait, Unavailable (DRAINING) when closed. The
-        job of a cancelled call is dropped if its batch has not begun.
+        Raises ResourceExhausted (QUEUE_FULL) at once when too many wait, Unavailable (DRAINING) when closed.
+        The job of a cancelled call is dropped if its batch has not begun.
         """
         if self._task.done():
             raise Unavailable(Reason.DRAINING, "The recommender is stopping.")

@@ -1,9 +1,9 @@
 """Blending: scores of several sources, each with a scale of its own, become one.
 
 z-score: each source's scores less their mean, over their standard deviation, per user; the weighted sum
-(Wu, Crestani & Bi, "Evaluating score normalization methods in data fusion", AIRS 2006). The spread of a source's
-scores counts. Reciprocal rank: the weighted sum of 1 / (60 + rank) (Cormack, Clarke & Büttcher, SIGIR 2009);
-only the order counts.
+(Wu, Crestani & Bi, "Evaluating score normalization methods in data fusion", AIRS 2006). The spread of a
+source's scores counts. Reciprocal rank: the weighted sum of 1 / (60 + rank) (Cormack, Clarke & Büttcher, SIGIR
+2009); only the order counts.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _FLAT = 1e-12
 
 
 def z_scores(scores: Floats) -> Floats:
-    """Return (B, n) scores, each row with mean 0 and standard deviation 1; a row of equal scores becomes 0."""
+    """Return (B, n) scores, each row of mean 0 and standard deviation 1; a row of equal scores becomes 0."""
     means = scores.mean(axis=1, keepdims=True)
-    centred = scores - means
+    centred: Floats = np.asarray(scores - means, np.float32)
     deviations = np.sqrt(np.einsum("ij,ij->i", centred, centred) / max(scores.shape[1], 1))
     factors = np.divide(1.0, deviations, out=np.zeros_like(deviations), where=deviations > _FLAT)
     centred *= factors[:, None].astype(np.float32)
@@ -33,7 +33,7 @@ def z_scores(scores: Floats) -> Floats:
 
 
 def reciprocal_ranks(scores: Floats) -> Floats:
-    """Return (B, n): 1 / (60 + rank) by descending score, rank 1 the best; of equal scores the first column."""
+    """Return (B, n): 1 / (60 + rank) by descending score, rank 1 the best; equal scores in order of columns."""
     order = np.argsort(-scores, axis=1, kind="stable")
     values = (1.0 / (RANK_OFFSET + np.arange(1, scores.shape[1] + 1))).astype(np.float32)
     ranks = np.empty_like(scores, dtype=np.float32)

@@ -48,8 +48,8 @@ class Scenario:
     fresh_slots: int = 1
     """Places at the end of a list for items that came since training and are like what the user knows."""
     filter: str = ""
-    seen: Seen = Seen()
-    rules: Rules = Rules()
+    seen: Seen = field(default_factory=Seen)
+    rules: Rules = field(default_factory=Rules)
     diversity: float = 0.0
     explore: float = 0.0
 

@@ -72,8 +72,8 @@ class Experiments:
     async def create(self, experiment: Experiment) -> Experiment:
         """Keep and start an experiment; the same one again changes nothing.
 
-        Raises AlreadyExists for another of the name, FailedPrecondition (EXPERIMENT_RUNNING), InvalidArgument,
-        NotFound (SCENARIO_NOT_FOUND).
+        Raises AlreadyExists for another of the name, FailedPrecondition (EXPERIMENT_RUNNING),
+        InvalidArgument, NotFound (SCENARIO_NOT_FOUND).
         """
         check(experiment)
         if not experiment.scenario:

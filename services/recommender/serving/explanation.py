@@ -1,4 +1,4 @@
-"""Explanations: which items of the history speak for a recommendation, and what these have in common with it."""
+"""Explanations: which items of the history speak for a recommendation, and what they share with it."""
 
 from __future__ import annotations
 

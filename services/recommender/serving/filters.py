@@ -1,8 +1,8 @@
 """Filters: which rows of the catalogue an expression finds, all at once.
 
 `category in ["a", "b"] and price < 20 and not hidden`. Names: `category`, `tag`, `item_id`, `timestamp` (Unix
-seconds), `age` (seconds since then), `hidden` and attributes. Of several words one is enough: `"red" in colours` and
-`colours == "red"` say the same. Every comparison with what an item lacks is false, `!=` and `not in` too.
+seconds), `age` (seconds since then), `hidden` and attributes. Of several words one is enough: `"red" in colours`
+and `colours == "red"` say the same. Every comparison with what an item lacks is false, `!=` and `not in` too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ORDERS: Mapping[str, Callable[[Any, Any], Any]] = {
 
 
 class Filters:
-    """Expressions over a catalogue; masks are kept while it does not change. Belongs to one thread at a time."""
+    """Expressions over a catalogue; masks are kept while it does not change. For one event loop."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -82,9 +82,9 @@ def find(tree: Expression, catalogue: Catalogue, now: float) -> Mask:
         case Not(term):
             return ~find(term, catalogue, now)
         case All(terms):
-            return reduce(np.logical_and, (find(each, catalogue, now) for each in terms))
+            return _joined(np.logical_and, [find(each, catalogue, now) for each in terms])
         case Some(terms):
-            return reduce(np.logical_or, (find(each, catalogue, now) for each in terms))
+            return _joined(np.logical_or, [find(each, catalogue, now) for each in terms])
         case Within(name, values, negated):
             found = _any_of(catalogue, name, values, now)
             return _present(catalogue, name) & ~found if negated else found
@@ -97,12 +97,16 @@ def find(tree: Expression, catalogue: Catalogue, now: float) -> Mask:
             return np.asarray(_ORDERS[sign](numbers, value), dtype=bool)
 
 
+def _joined(how: np.ufunc, masks: list[Mask]) -> Mask:
+    return np.asarray(reduce(how, masks), dtype=bool)
+
+
 def _any_of(catalogue: Catalogue, name: str, values: tuple[Literal, ...], now: float) -> Mask:
     words = [each for each in values if isinstance(each, str)]
     masks = [_equal(catalogue, name, each, now) for each in values if not isinstance(each, str)]
     if words:
         masks.append(_with_words(catalogue, name, words))
-    return reduce(np.logical_or, masks) if masks else _nowhere(catalogue)
+    return _joined(np.logical_or, masks) if masks else _nowhere(catalogue)
 
 
 def _equal(catalogue: Catalogue, name: str, value: Literal, now: float) -> Mask:

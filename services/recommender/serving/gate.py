@@ -13,7 +13,7 @@ _ERRORS = ("rmse", "mae")
 
 
 def check(gate: Gate, metrics: Mapping[str, Any], live: Mapping[str, Any]) -> None:
-    """Raise FailedPrecondition (GATE_FAILED) where `metrics` do not reach the gate beside those of the live version.
+    """Raise FailedPrecondition (GATE_FAILED) where `metrics` do not reach the gate beside the live version's.
 
     A metric that was not measured reaches nothing; one that the live version lacks does not bind.
     """

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from services.recommender.entities import Rows, User
 from services.recommender.serving.answer import Fallback
-from services.recommender.serving.configuration import Scenario
+from services.recommender.serving.configuration import BOARDS, Scenario
 from services.recommender.serving.query import Query, Rules
 from services.recommender.serving.served import Served
 from services.recommender.serving.taste import Taste
@@ -40,6 +40,8 @@ class Job:
     history_s: float = 0.0
     models: dict[str, float] = field(default_factory=dict)
     """The version's models that the scenario names, with weights."""
+    known: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    """The version's columns that the history has."""
 
     @property
     def length(self) -> int:
@@ -49,12 +51,7 @@ class Job:
     @property
     def personal(self) -> bool:
         """Whether a model can tell something from the history."""
-        return bool(self.models) and self.served is not None and bool(len(self.known))
-
-    @property
-    def known(self) -> NDArray[np.int32]:
-        """The version's columns that the history has."""
-        return in_columns(self.served, self.taste.rows)
+        return len(self.known) > 0 and bool(self.models)
 
     @property
     def plain(self) -> bool:
@@ -79,7 +76,7 @@ class Job:
     @property
     def fallback(self) -> Fallback:
         """Why a list is not personal."""
-        if self.personal:
+        if self.personal or not set(self.scenario.sources).difference(BOARDS):
             return ""
         if not (self.query.user_id or self.query.session_id or self.query.session):
             return "not_personal"

@@ -80,7 +80,7 @@ class Neighbours:
         return np.where((used > 0) | (told > 0), both, np.float32(0)), "blend"
 
     def _by_use(self, rows: NDArray[np.int32], served: Served | None, size: int) -> Floats | None:
-        """Return (rows,) likeness by the version's models in the weights of its blend; None: they know none."""
+        """Return (rows,) likeness by the models in the weights of the blend; None: they know none."""
         columns = [served.column(row) for row in rows.tolist()] if served else []
         columns = [each for each in columns if each >= 0]
         if served is None or not columns:
@@ -104,8 +104,8 @@ def similar_users(
 ) -> list[SimilarUser]:
     """Return the users whose weights over items have the largest cosine with a taste, above 0.
 
-    Compared are a version's training users where it has a model of them, and the `others`, whose histories are
-    at hand.
+    Compared are a version's training users where it has a model of them, and the `others`, whose histories
+    are at hand.
     """
     if not len(taste):
         return []
@@ -116,7 +116,9 @@ def similar_users(
         found.update(model.neighbours(history, max_results)[0])
     length = float(np.linalg.norm(taste.weights))
     for user_id, other in others:
-        common, mine, theirs = np.intersect1d(taste.rows, other.rows, True, return_indices=True)  # noqa: FBT003
+        common, mine, theirs = np.intersect1d(
+            taste.rows, other.rows, assume_unique=True, return_indices=True
+        )
         if len(common):
             product = float(taste.weights[mine] @ other.weights[theirs])
             found[user_id] = product / (length * float(np.linalg.norm(other.weights)))

@@ -1,4 +1,4 @@
-"""What takes longer than a call: trainings and evaluations, each a child process, with a record of how it went."""
+"""What takes longer than a call: trainings and evaluations, and a record of how each went."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TrainRequest:
 
 @dataclass(frozen=True, slots=True)
 class EvaluateRequest:
-    """What to evaluate: algorithms anew by a protocol, or the parts of a version on events it has not seen."""
+    """What to evaluate: algorithms, trained anew, by a protocol."""
 
     algorithms: tuple[str, ...] = ()
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

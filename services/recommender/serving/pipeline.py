@@ -105,7 +105,7 @@ class Pipeline:
         fresh = self._arranger.fresh(job) if job.fresh_slots else ()
         if not job.plain or fresh or left < job.length:
             candidates = _candidates(served, scored, place, min(left, room))
-            return self._arranger.arranged(job, candidates, fresh, scored.scores[place])
+            return self._arranger.arranged(job, candidates, fresh, partial(scored.row, place))
         shown = columns[job.query.offset :]
         return [
             Recommended(item_id, value, rank, scored.names[source], None, row)

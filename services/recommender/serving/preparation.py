@@ -13,7 +13,7 @@ from services.recommender.entities import Event, History, Rows
 from services.recommender.serving.assignment import assign
 from services.recommender.serving.configuration import DEFAULT, Scenario
 from services.recommender.serving.filters import Filters
-from services.recommender.serving.job import Job
+from services.recommender.serving.job import Job, in_columns
 from services.recommender.serving.query import Query, Rules, Seen
 from services.recommender.serving.served import Served
 from services.recommender.serving.taste import Tastes
@@ -49,9 +49,10 @@ class Preparation:
         self._tastes = tastes
         self._filters = filters
         self._clock = clock
+        self._named: tuple[Served | None, dict[str, dict[str, float]]] = (None, {})
 
     async def prepare(self, queries: Sequence[Query], served: Served | None) -> list[Job]:
-        """Return a job a query; reads all the histories that are not at hand together. Raises as `recommend`."""
+        """Return a job a query; histories not at hand are read together. Raises as `recommend`."""
         begun = perf_counter()
         ways = [self._way(each) for each in queries]
         histories = await self._histories(queries)
@@ -130,13 +131,25 @@ class Preparation:
             excluded=self._excluded(query, seen, taste.seen, history),
             included=self._rows(included) if included else None,
             rules=rules,
-            filters=self._checked(way.scenario, query, rules),
+            filters=self._checked(way.scenario, query),
             experiment=way.experiment,
             variant=way.variant,
             begun=perf_counter(),
             history_s=took,
-            models=served.sources(way.scenario.sources) if served else {},
+            models=self._models(way.scenario, served),
+            known=in_columns(served, taste.rows),
         )
+
+    def _models(self, scenario: Scenario, served: Served | None) -> dict[str, float]:
+        """Return the version's models that the scenario names, with weights; found once a version."""
+        if served is None:
+            return {}
+        if self._named[0] is not served:
+            self._named = (served, {})
+        found = self._named[1].get(scenario.name)
+        if found is None:
+            found = self._named[1][scenario.name] = served.sources(scenario.sources)
+        return found
 
     def _excluded(self, query: Query, seen: Seen, marked: Rows, history: History) -> Rows:
         if not seen.exclude:
@@ -154,12 +167,13 @@ class Preparation:
         rows = self._store.catalogue.rows_of(item_ids)
         return rows[rows >= 0]
 
-    def _checked(self, scenario: Scenario, query: Query, rules: Rules) -> tuple[str, ...]:
+    def _checked(self, scenario: Scenario, query: Query) -> tuple[str, ...]:
         if query.filter:
             self._filters.tree(query.filter, "options.filter")
-        for field, found in (("boosts", query.rules.boosts), ("quotas", query.rules.quotas)):
-            for index, each in enumerate(found):
-                self._filters.tree(each.filter, f"options.{field}[{index}].filter")
+        for index, boost in enumerate(query.rules.boosts):
+            self._filters.tree(boost.filter, f"options.boosts[{index}].filter")
+        for index, quota in enumerate(query.rules.quotas):
+            self._filters.tree(quota.filter, f"options.quotas[{index}].filter")
         return tuple(each for each in (scenario.filter, query.filter) if each)
 
     async def _completed(self, job: Job) -> Job:

@@ -189,4 +189,4 @@ def _measured(gate: Gate) -> dict[str, Any]:
     kind, _, k = gate.metric.partition("@")
     if kind in ("rmse", "mae"):
         return {"protocols": ("ratings-5-fold",)}
-    return {"protocols": ("temporal-80-20",), "k": int(k) if k.isdigit() and 0 < int(k) <= 1_000 else 10}
+    return {"protocols": ("leave-last-out",), "k": int(k) if k.isdigit() and 0 < int(k) <= 1_000 else 10}

@@ -1,9 +1,9 @@
-"""Scoring: the histories of a batch become one blended matrix of scores, and its best columns. Numpy alone."""
+"""Scoring: the histories of a batch become one blended matrix of scores, and its best columns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 
 from services.recommender.entities import Floats
 from services.recommender.models.model import Reads
+from services.recommender.serving.ann import nearest
 from services.recommender.serving.blending import Blend, reciprocal_ranks, z_scores
 from services.recommender.serving.served import Served
 from services.recommender.serving.taste import Taste, matrix
@@ -52,18 +53,47 @@ class Scored:
     sources: NDArray[np.intp]
     """(B, k) which of `names` spoke most for each."""
     names: tuple[str, ...]
-    scores: Floats = field(repr=False)
-    """(B, columns) float32 as they were ranked."""
+    row: Callable[[int], Floats] = field(repr=False)
+    """Returns (columns,) all scores of a row as they were ranked, -inf for what may not be shown."""
 
 
 def score(work: Work) -> Scored:
     """Return the candidates of each user of the batch. Pure: any thread may call it."""
+    return _nearly(work) or _exactly(work)
+
+
+def _exactly(work: Work) -> Scored:
     parts = _parts(work)
     total = np.sum(list(parts.values()), axis=0, dtype=np.float32) if len(parts) > 1 else _only(parts)
     total += work.penalty
     _leave_out(total, work)
     columns, values = top_k(total, max(work.pools))
-    return Scored(columns, values, _speakers(parts, columns), tuple(parts), total)
+    return Scored(columns, values, _speakers(parts, columns), tuple(parts), total.__getitem__)
+
+
+def _nearly(work: Work) -> Scored | None:
+    """Return the candidates by the version's index; None where it has none, or does not suffice."""
+    index = work.served.index
+    penalised = np.isfinite(work.penalty) & (work.penalty != 0)
+    only_one = index is not None and list(work.models) == [index.name] and not work.vectors
+    if index is None or not only_one or any(each is not None for each in work.included) or penalised.any():
+        return None
+    model = work.served.models[index.name]
+    users = model.fold(_histories(work, model.reads))
+    if users is None:
+        return None
+    found = nearest(index, users, max(work.pools), list(work.excluded), work.penalty)
+    if found is None:
+        return None
+    columns, values = found
+    speakers = np.zeros(columns.shape, np.intp)
+    return Scored(columns, values, speakers, (index.name,), lambda place: _row(work, place))
+
+
+def _row(work: Work, place: int) -> Floats:
+    """Return all scores of one row, exactly."""
+    alone = replace(work, tastes=[work.tastes[place]], excluded=[work.excluded[place]], included=[None])
+    return _exactly(alone).row(0)
 
 
 def _parts(work: Work) -> dict[str, Floats]:
@@ -108,4 +138,4 @@ def _speakers(parts: Mapping[str, Floats], columns: NDArray[np.intp]) -> NDArray
         np.take_along_axis(np.broadcast_to(part, (len(columns), part.shape[1])), columns, axis=1)
         for part in parts.values()
     ]
-    return np.argmax(shares, axis=0)
+    return np.asarray(np.argmax(shares, axis=0), np.intp)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.recommender.entities import Rows
+from services.recommender.serving.ann import AnnIndex
 from services.recommender.models.model import Model, RatingModel, UserModel
 
 Columns = NDArray[np.int32]
@@ -26,6 +27,8 @@ class Served:
     """The catalogue's rows of the columns."""
     item_ids: tuple[str, ...]
     """Of the columns."""
+    index: AnnIndex | None = None
+    """Over the vectors of the blend's one model, where there are many items."""
     newest_row: int = -1
     """The last row that the catalogue had when the version was trained; -1: the last of the columns'."""
     columns: Columns = field(init=False, repr=False)

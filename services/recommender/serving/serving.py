@@ -9,6 +9,7 @@ from typing import Self
 
 from services.kit.bandit import Bandit
 from services.recommender.models.version_files import read_version
+from services.recommender.serving.ann import ABOVE, AnnIndex
 from services.recommender.serving.arranger import Arranger
 from services.recommender.serving.availability import Availability
 from services.recommender.serving.batches import ScoringThread
@@ -35,7 +36,7 @@ from services.recommender.store.store import RecommenderStore
 
 
 class Serving:
-    """The parts, wired. Made in a running event loop; `async with` loads the newest good version and ends them."""
+    """The parts, wired. Made in a running event loop; `async with` loads the newest version and ends them."""
 
     def __init__(
         self,
@@ -107,11 +108,14 @@ def _load(registry: Registry, version: Version) -> Served:
     """Return a version's models; raises FailedPrecondition (VERSION_UNUSABLE)."""
     stored = read_version(registry.path(version.name))
     weights = stored.manifest.get("weights", {})
+    kept = {name: float(weight) for name, weight in weights.items() if name in stored.models}
+    large = len(stored.rows) > ABOVE and len(kept) == 1
     return Served(
         version=version.name,
         models=stored.models,
-        weights={name: float(weight) for name, weight in weights.items() if name in stored.models},
+        weights=kept,
         rows=stored.rows,
         item_ids=tuple(stored.item_ids),
+        index=AnnIndex.build(stored.models[next(iter(kept))]) if large else None,
         newest_row=int(version.manifest.get("catalogue_rows", 0)) - 1,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,7 @@ class Taste:
     recent: Floats
     """The weights, fading with each later item."""
     values: Floats
-    """The latest value of each item."""
+    """The latest rating of each item, NaN where there is none."""
     seen: Rows
     """Items that an event which marks them as seen is of."""
 
@@ -45,8 +45,15 @@ class Taste:
 class Tastes:
     """Makes tastes by the preferences, and keeps those of unchanged histories. Belongs to one event loop."""
 
-    def __init__(self, preferences: Mapping[str, Preference], kept: int = _KEPT) -> None:
+    def __init__(
+        self,
+        preferences: Mapping[str, Preference],
+        value_types: Collection[str] = ("rating",),
+        kept: int = _KEPT,
+    ) -> None:
+        """Weigh by the preferences; values of events of `value_types` are ratings."""
         self._preferences = preferences
+        self._value_types = frozenset(value_types)
         self._kept = kept
         self._tastes: OrderedDict[str, tuple[History, Taste]] = OrderedDict()
 
@@ -71,6 +78,9 @@ class Tastes:
         """Return what a history says."""
         weights = self._weights(history)
         rows, last, inverse = _latest(history.rows)
+        ratings = np.full(len(rows), np.nan, np.float32)
+        rated = np.array([each in self._value_types for each in history.types], bool)
+        ratings[inverse[rated]] = history.values[rated]  # the latest stays
         sums = np.bincount(inverse, weights, minlength=len(rows)).astype(np.float32)
         marks = np.array([self._preference(each).marks_seen for each in history.types], bool)
         told = np.flatnonzero(sums)
@@ -82,12 +92,12 @@ class Tastes:
             rows=rows[told],
             weights=sums[told],
             recent=sums[told] * fading,
-            values=history.values[last[told]],
+            values=ratings[told],
             seen=np.unique(history.rows[marks]),
         )
 
     def seen(self, history: History, types: Sequence[str], since: float) -> Rows:
-        """Return the rows of events of these types (none: those that mark) that are not older than `since`."""
+        """Return the rows of events of these types (none: those that mark), not older than `since`."""
         wanted = set(types)
         counts = [each in wanted if wanted else self._preference(each).marks_seen for each in history.types]
         return np.unique(history.rows[np.array(counts, bool) & (history.times >= since)])
@@ -118,11 +128,15 @@ def matrix(tastes: Sequence[Taste], columns: NDArray[np.int32], items: int, read
 
 
 def _in_columns(taste: Taste, columns: NDArray[np.int32], reads: Reads) -> tuple[NDArray[np.int32], Floats]:
-    known = taste.rows < len(columns)
-    found = columns[taste.rows] if known.all() else columns[taste.rows[known]]
-    data = taste.read(reads) if known.all() else taste.read(reads)[known]
-    inside = found >= 0
-    return (found, data) if inside.all() else (found[inside], data[inside])
+    rows, data = taste.rows, taste.read(reads)
+    inside = rows < len(columns)
+    if reads == "value":
+        inside &= ~np.isnan(data)
+    if not inside.all():
+        rows, data = rows[inside], data[inside]
+    found = columns[rows]
+    known = found >= 0
+    return (found, data) if known.all() else (found[known], data[known])
 
 
 def _latest(rows: Rows) -> tuple[Rows, NDArray[np.intp], NDArray[np.intp]]:

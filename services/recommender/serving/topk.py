@@ -16,9 +16,8 @@ _WIDE = 16_384
 def top_k(scores: Floats, k: int) -> tuple[NDArray[np.intp], Floats]:
     """Return the columns and scores (B, min(k, n)) of the best of each row of (B, n), best first.
 
-    Equal scores come in the order of their columns wherever both made the cut. Rows are looked at by block: the k
-    blocks with the largest maxima hold the k best, since each of those blocks has at least one that is as good
-    as its maximum.
+    Equal scores come in the order of their columns wherever both made the cut. Long rows are looked at by
+    block: the k blocks with the largest maxima hold the k best, since each has one as good as its maximum.
     """
     k = min(k, scores.shape[1])
     if k == 0:

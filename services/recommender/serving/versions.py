@@ -64,8 +64,8 @@ class Versions:
     async def promote(self, version: str, gate: Gate | None = None) -> None:
         """Serve `version` from the next answer on.
 
-        Raises NotFound (VERSION_NOT_FOUND), FailedPrecondition (GATE_FAILED, with metric, value and bound in the
-        metadata; VERSION_UNUSABLE where it failed or its files cannot be read): then the live one goes on.
+        Raises NotFound (VERSION_NOT_FOUND), FailedPrecondition (GATE_FAILED, with metric, value and bound in
+        the metadata; VERSION_UNUSABLE where it failed or cannot be read): then the live one goes on.
         """
         async with self._changing:
             found = await self._registry.get(version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from services.kit.errors import Reason, ResourceExhausted
@@ -24,7 +24,7 @@ class Watch:
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._count = 0
 
-    async def lists(self, query: Query) -> AsyncIterator[Recommendations]:
+    async def lists(self, query: Query) -> AsyncGenerator[Recommendations, None]:
         """Yield the list as it stands, then each one that differs in its items, until the iterator is closed.
 
         Events that arrive while a list is on its way are joined: the next list knows all of them. Raises as
