@@ -24,14 +24,11 @@ from services.recommender.evaluation.metrics import (
 from services.recommender.evaluation.protocols import RankingProtocol, RatingProtocol
 from services.recommender.evaluation.splits import Split, kept
 from services.recommender.models.algorithm import Algorithm, TrainingData
+from services.recommender.models.blocks import blocks
 from services.recommender.models.model import Model, RatingModel, Reads
 from services.recommender.models.recency import recent
 from services.recommender.models.recipe import Recipe
 from services.recommender.models.sittings import users_of
-
-_BLOCK = 512
-"""Users whose scores of all items are in memory at once."""
-
 
 Tuner = Callable[[TrainingData, Recipe, int], Recipe]
 """Chooses hyper-parameters for a recipe by a training part alone; the number is its seed."""
@@ -88,7 +85,7 @@ def measure(blend: Blend, split: Split, k: int) -> dict[str, Numbers]:
             split.histories.matrix[block],
             k,
         )
-        for block in np.array_split(asked, -(-len(asked) // _BLOCK))
+        for block in (asked[part] for part in blocks(len(asked), split.test.shape[1]))
     ]
     shown = np.concatenate(lists)
     found = ranking_metrics(shown, split.test[asked]) | list_metrics(shown, split.train.matrix)
@@ -113,7 +110,7 @@ def _evaluate_ratings(
         for fold in range(folds):
             train = kept(ratings, fold_of != fold)
             part = TrainingData(train, ratings=train)
-            algorithm = _valuer(tuner(part, recipe, seed) if tuner else recipe)
+            algorithm = valuer(tuner(part, recipe, seed) if tuner else recipe)
             began = perf_counter()
             model = algorithm.fit(part)
             training.append(perf_counter() - began)
@@ -130,14 +127,14 @@ def value_errors(model: Model, train: Interactions, test: csr_matrix) -> Mapping
         raise FailedPrecondition(Reason.TRAINING_FAILED, f"{model.name} does not predict values.")
     users = users_of(test)
     expected = np.empty(test.nnz, np.float32)
-    for begin in range(0, test.shape[0], _BLOCK):
-        predicted = model.ratings(train.matrix[begin : begin + _BLOCK])
-        inside = (users >= begin) & (users < begin + _BLOCK)
-        expected[inside] = predicted[users[inside] - begin, test.indices[inside]]
+    for part in blocks(*test.shape):
+        predicted = model.ratings(train.matrix[part])
+        inside = (users >= part.start) & (users < part.stop)
+        expected[inside] = predicted[users[inside] - part.start, test.indices[inside]]
     return error_metrics(expected, test.data)
 
 
-def _valuer(recipe: Recipe) -> Algorithm:
+def valuer(recipe: Recipe) -> Algorithm:
     """Return the recipe's algorithm for values: biased_mf where it is there, else its first."""
     named = {algorithm.name: algorithm for algorithm in recipe.algorithms}
     return named.get("biased_mf", recipe.algorithms[0])

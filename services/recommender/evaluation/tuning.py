@@ -13,7 +13,7 @@ import numpy as np
 
 from services.recommender.entities import Floats
 from services.recommender.evaluation.blend import Blend
-from services.recommender.evaluation.evaluation import histories, value_errors
+from services.recommender.evaluation.evaluation import histories, value_errors, valuer
 from services.recommender.evaluation.metrics import ranking_metrics, rankings
 from services.recommender.evaluation.protocols import RankingProtocol, RatingProtocol
 from services.recommender.evaluation.splits import Split, kept
@@ -132,7 +132,7 @@ def _tuned_for_values(data: TrainingData, recipe: Recipe, folds: int, seed: int)
     train, test = kept(ratings, ~held), kept(ratings, held).matrix
 
     def error(candidate: Recipe) -> float:
-        fitted = candidate.algorithms[0].fit(TrainingData(train, ratings=train))
+        fitted = valuer(candidate).fit(TrainingData(train, ratings=train))
         return value_errors(fitted, train, test)["rmse"]
 
     return min(_variants(recipe, "biased_mf"), key=error, default=recipe)

@@ -18,13 +18,11 @@ import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix, vstack
 
 from services.recommender.models.algorithm import TrainingData
+from services.recommender.models.blocks import blocks, largest
 from services.recommender.models.checks import check
 from services.recommender.models.item_item import ItemItem
-from services.recommender.models.item_knn import largest
 from services.recommender.models.model import Config
 from services.recommender.models.sittings import in_order, users_of
-
-_BLOCK = 1_024
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,6 @@ class Transitions:
         return total
 
     def _nearest(self, steps: csr_matrix) -> csr_matrix:
-        blocks = range(0, max(steps.shape[0], 1), _BLOCK)
-        kept = [csr_matrix(largest(steps[at : at + _BLOCK].toarray(), self.neighbours)) for at in blocks]
+        parts = blocks(*steps.shape)
+        kept = [csr_matrix(largest(steps[part].toarray(), self.neighbours)) for part in parts]
         return vstack(kept).tocsr()

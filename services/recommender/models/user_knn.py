@@ -21,12 +21,9 @@ from scipy.sparse import csr_matrix
 
 from services.recommender.entities import Floats
 from services.recommender.models.algorithm import TrainingData
+from services.recommender.models.blocks import blocks, largest
 from services.recommender.models.checks import check
-from services.recommender.models.item_knn import largest
 from services.recommender.models.model import Arrays, Config, Reads
-
-_BLOCK = 256
-"""Histories compared at once: each takes a dense row of all users."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +51,9 @@ class UserNeighbours:
     def scores(self, histories: csr_matrix) -> Floats:
         """Return (B, items): what the nearest users had, by their nearness."""
         found = np.empty((histories.shape[0], self.items), np.float32)
-        for begin in range(0, histories.shape[0], _BLOCK):
-            nearest = largest(self._similarities(histories[begin : begin + _BLOCK]), self.neighbours_count)
-            found[begin : begin + _BLOCK] = (csr_matrix(nearest) @ self.matrix).toarray()
+        for part in blocks(histories.shape[0], self.matrix.shape[0]):
+            nearest = largest(self._similarities(histories[part]), self.neighbours_count)
+            found[part] = (csr_matrix(nearest) @ self.matrix).toarray()
         return found
 
     def neighbours(self, histories: csr_matrix, k: int) -> list[list[tuple[str, float]]]:

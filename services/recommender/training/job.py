@@ -12,6 +12,9 @@ from services.recommender.entities import Preference
 from services.recommender.models.kinds import algorithm
 from services.recommender.models.recipe import DEFAULT, Recipe
 
+STANDING_BY = ("content", "biased_mf")
+"""What is trained for new items and for values, and speaks in a blend only where nothing else does."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -42,10 +45,13 @@ class Job:
             return DEFAULT
         chosen = tuple(algorithm(kind, parameters) for kind, parameters in self.algorithms.items())
         known = {name: weight for name, weight in self.weights.items() if name in self.algorithms}
-        usual = {name: weight for name, weight in DEFAULT.weights.items() if name in self.algorithms}
-        # The usual weights mean something together only: with other company all count alike.
-        together = len(usual) == len(self.algorithms.keys() - {"content", "biased_mf"})
-        return Recipe(chosen, known or (usual if together else {}))
+        return Recipe(chosen, known or self._usual_weights())
+
+    def _usual_weights(self) -> dict[str, float]:
+        """Return the default recipe's weights, which mean something together only; others count alike."""
+        speaking = [name for name in self.algorithms if name not in STANDING_BY] or list(self.algorithms)
+        usual = {name: weight for name, weight in DEFAULT.weights.items() if name in speaking}
+        return usual if len(usual) == len(speaking) else dict.fromkeys(speaking, 1.0)
 
 
 def write_job(job: Job, path: Path) -> None:
