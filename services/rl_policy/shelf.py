@@ -40,7 +40,7 @@ class Shelf:
             del self._brains[key]
 
     def _load(self, policy: str, specification: Specification, version: int) -> Brain:
-        found = self._store.versions.get(policy, version)
+        found = self._store.versions.get(policy, min(version, (1 << 63) - 1))
         if found.fault:
             raise unusable(policy, version, f"must not act: {found.fault}")
         try:
