@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from trunkline.recommender.v1 import recommendations_pb2 as pb
 from trunkline.recommender.v1.options_pb2 import RecommendOptions
@@ -66,8 +66,7 @@ class RecommendationRpcs(Rpcs):
         pause = WATCH_S
         if request.HasField("min_interval"):
             pause = length("min_interval", request.min_interval, *WATCH_LIMITS_S)
-        watched = cast("AsyncGenerator[Recommendations, None]", self._serving.watch.lists(query))
-        async with aclosing(watched) as lists:
+        async with aclosing(self._serving.watch.lists(query)) as lists:
             async for made in lists:
                 items, provenance = self._encode(made, request.options)
                 sequence = self._store.log.sequence
