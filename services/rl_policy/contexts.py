@@ -69,4 +69,5 @@ def _mask(request: pb.DecideRequest, action: Discrete, given: int) -> Bools:
     if request.action_mask and len(request.action_mask) != given:
         raise invalid("action_mask", f"must be empty or have {given} flags, not {len(request.action_mask)}")
     mask[:given] = list(request.action_mask) or True
-    return check_masks(mask[None], action, "action_mask")[0]
+    row: Bools = check_masks(mask[None], action, "action_mask")[0]
+    return row

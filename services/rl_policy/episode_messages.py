@@ -103,7 +103,7 @@ def encode_record(episode: Episode, *, decided: bool) -> pb.Episode:
         episode_id=episode.number,
         policy=episode.policy,
         policy_version=episode.version,
-        stage=_STAGE_NUMBERS.get(_stage(episode.purpose), pb.EPISODE_STAGE_UNSPECIFIED),
+        stage=_STAGE_NUMBERS[Stage(episode.purpose)],
         variant=episode.variant,
         state=encode_state(episode.phase, decided),
         steps=episode.steps,
@@ -116,7 +116,7 @@ def encode_record(episode: Episode, *, decided: bool) -> pb.Episode:
     return message
 
 
-def encode_state(phase: Phase, decided: bool) -> pb.EpisodeState:  # noqa: FBT001 - reads as a sentence
+def encode_state(phase: Phase, decided: bool) -> pb.EpisodeState.ValueType:  # noqa: FBT001 - reads as a sentence
     """Return where an episode is."""
     running = pb.EPISODE_STATE_DECIDED if decided else pb.EPISODE_STATE_DECIDING
     return _ENDED.get(phase, running)
@@ -133,7 +133,3 @@ def timestamp(seconds: float) -> Timestamp:
     """Return a moment, in Unix seconds, as a Timestamp."""
     whole = int(seconds)
     return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1e9))
-
-
-def _stage(purpose: str) -> Stage | None:
-    return Stage(purpose) if purpose in {each.value for each in Stage} else None

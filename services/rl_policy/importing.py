@@ -50,7 +50,7 @@ class Importing:
         self.transitions = 0
         self._served = served
         self._diary = diary
-        self._unsaved: deque[asyncio.Future[object]] = deque()
+        self._unsaved: deque[asyncio.Future[tuple[None, int, None]]] = deque()
 
     @property
     def specification(self) -> Specification:

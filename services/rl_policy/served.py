@@ -89,6 +89,12 @@ class Served:
         self.traffic = traffic
         await self.save()
 
+    async def catch_up(self) -> None:
+        """Let the newest version that is kept act, where it is newer than what does."""
+        newest = await asyncio.to_thread(self._store.versions.newest, self.name)
+        if newest is not None and newest.number > self.newest.version:
+            self.newest = await self._shelf.get(self.name, self.specification, newest.number)
+
     async def set_shadow(self, version: int) -> None:
         """Ask a version beside the one that acts; 0: none."""
         await self.set_traffic(replace(self.traffic, shadow=version))

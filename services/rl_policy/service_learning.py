@@ -81,6 +81,7 @@ class LearningRpcs:
         """Stop training, after a checkpoint."""
         served = await self._parts.registry.get(request.policy)
         status = await served.training.stop()
+        await served.catch_up()
         await served.save()
         return training_pb2.StopTrainingResponse(status=encode_status(status))
 

@@ -148,7 +148,8 @@ def expand(space: Space, rows: Floats) -> Floats:
 
 def flatten(space: Space, value: Value, field: str = "observation") -> Floats:
     """Return the flat row of a value, float32 (flat_size,); raises InvalidArgument as `check` does."""
-    return expand(space, compact(space, value, field)[None])[0]
+    row: Floats = expand(space, compact(space, value, field)[None])[0]
+    return row
 
 
 def compact_size(space: Space) -> int:

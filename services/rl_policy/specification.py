@@ -80,16 +80,19 @@ class Specification:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Specification:
         """Return the specification that `document` made."""
-        safety = {n: tuple(v) if isinstance(v, list) else v for n, v in document["safety"].items()}
+        values: dict[str, Any] = document["safety"]
+        bounds = {name: tuple(values[name]) for name in ("action_low", "action_high")}
+        safety = Safety(**{**values, **bounds})
         plan = Plan.of(document["plan"])
-        return cls(document["environment"], plan, document["max_steps"], Safety(**safety))
+        return cls(document["environment"], plan, document["max_steps"], safety)
 
     def bounded(self, actions: Floats) -> Floats:
         """Return rows of actions cut to the bounds that safety sets."""
         if not isinstance(self.action, Box):
             return actions
-        low = np.maximum(np.float32(self.action.low), np.float32(self.safety.action_low or -inf))
-        high = np.minimum(np.float32(self.action.high), np.float32(self.safety.action_high or inf))
+        safest = (self.safety.action_low or (-inf,), self.safety.action_high or (inf,))
+        low = np.maximum(np.asarray(self.action.low, np.float32), np.asarray(safest[0], np.float32))
+        high = np.minimum(np.asarray(self.action.high, np.float32), np.asarray(safest[1], np.float32))
         return np.clip(actions, low, high)
 
     def _check_size(self) -> None:

@@ -73,10 +73,9 @@ def encode_space(space: Space) -> spaces_pb2.Space:
         case MultiDiscrete():
             return spaces_pb2.Space(multi_discrete=spaces_pb2.MultiDiscreteSpace(counts=space.nvec))
         case Box():
-            kind = _TYPES[space.dtype]
-            return spaces_pb2.Space(
-                box=spaces_pb2.BoxSpace(data_type=kind, shape=space.shape, low=space.low, high=space.high)
-            )
+            box = spaces_pb2.BoxSpace(shape=space.shape, low=space.low, high=space.high)
+            box.data_type = _TYPES[space.dtype]  # type: ignore[assignment]  # an enum's number
+            return spaces_pb2.Space(box=box)
         case Dict():
             inner = {name: encode_space(each) for name, each in space.spaces}
             return spaces_pb2.Space(dict=spaces_pb2.DictSpace(spaces=inner))

@@ -19,6 +19,7 @@ from services.kit.command import CommandError
 from services.rl_policy.remote import RemotePlayer, environment_of
 
 UNARY_SECONDS = 60.0
+FINISH_SECONDS = 600.0
 FIRST_SEED = 1_000_000
 """Of the episodes that judge: none that was learned from."""
 MOST_SIDE_BY_SIDE = 10
@@ -77,6 +78,9 @@ def train(channel: grpc.Channel, run: TrainingRun, say: Callable[[str], None]) -
     with RemotePlayer(stub, run.name, environments, seed=run.seed, lock_step=True) as player:
         _learn(player, run, say)
     took = time.perf_counter() - began
+    watch = training_pb2.WatchTrainingRequest(policy=run.name)
+    for _ in stub.WatchTraining(watch, timeout=FINISH_SECONDS):
+        pass  # it ends when the last step was learned from, and kept
     status = stub.StopTraining(
         training_pb2.StopTrainingRequest(policy=run.name), timeout=UNARY_SECONDS
     ).status

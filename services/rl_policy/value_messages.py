@@ -110,7 +110,8 @@ def decode_mask(mask: Sequence[bool], action: Space, field: str) -> Bools:
         return np.ones(choices, np.bool_)
     if len(mask) != choices:
         raise invalid(field, f"must be empty or have {choices} flags, not {len(mask)}")
-    return check_masks(np.asarray([mask], np.bool_), action, field)[0]
+    row: Bools = check_masks(np.asarray([mask], np.bool_), action, field)[0]
+    return row
 
 
 def decode_masks(data: bytes, count: int, action: Space, field: str) -> Bools:
@@ -128,15 +129,18 @@ def decode_masks(data: bytes, count: int, action: Space, field: str) -> Bools:
 
 def check_masks(masks: Bools, action: Space, field: str) -> Bools:
     """Return `masks` (B, choices), each of which allows something for every component of an action."""
-    counts = {Discrete: lambda s: (s.n,), MultiDiscrete: lambda s: s.nvec}.get(type(action), lambda _: ())(
-        action
-    )
     begin = 0
-    for count in counts:
+    for count in _counts(action):
         if not masks[:, begin : begin + count].any(axis=1).all():
             raise invalid(field, "must allow at least one choice")
         begin += count
     return masks
+
+
+def _counts(action: Space) -> tuple[int, ...]:
+    if isinstance(action, Discrete):
+        return (action.n,)
+    return action.nvec if isinstance(action, MultiDiscrete) else ()
 
 
 def _value(message: pb.Value, space: Space, field: str) -> Value:
