@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gateway.commands.answer import Answer
+    from gateway.commands.episode import Played
     from gateway.commands.suggestions import Suggestions
 
 
@@ -38,7 +39,7 @@ def _walk(public: grpc.Channel, operators: grpc.Channel) -> None:
     from rich.console import Console
 
     from gateway import cli
-    from gateway.commands import sights, suggestions
+    from gateway.commands import episode, sights, suggestions
     from gateway.commands.inference import print_piece
 
     console = Console(highlight=False, soft_wrap=True)
@@ -55,6 +56,7 @@ def _walk(public: grpc.Channel, operators: grpc.Channel) -> None:
     console.print(f"[dim]{likeness.model}: {likeness.dimensions} values a vector[/dim]")
 
     _show_suggestions(console, suggestions.suggest(public, operators))
+    _show_episodes(console, episode.play(public, operators))
 
     _heading(console, "The mesh")
     sights.picture(public, {answer.model, likeness.model})
@@ -70,17 +72,19 @@ def _walk_for_machines(public: grpc.Channel, operators: grpc.Channel) -> None:
     import json
     from dataclasses import asdict
 
-    from gateway.commands import sights, suggestions
+    from gateway.commands import episode, sights, suggestions
     from gateway.commands.answer import as_dict
     from gateway.commands.inference import ignore
 
     answer = sights.ask(public, ignore)
     likeness = sights.compare(public)
     suggested = suggestions.suggest(public, operators)
+    played = episode.play(public, operators)
     seen = {
         "answer": answer.as_dict(),
         "likeness": asdict(likeness),
         "suggestions": asdict(suggested) if suggested else None,
+        "episodes": asdict(played) if played else None,
         "mesh": as_dict(sights.picture(public, {answer.model, likeness.model})),
         "trace": as_dict(sights.whole_trace(operators, answer.trace_id)),
     }
@@ -101,6 +105,19 @@ def _show_suggestions(console: Console, seen: Suggestions | None) -> None:
     for each in seen.after:
         console.print(f"  [bold]{escape(each.name)}[/bold]  [dim]{escape(each.why)}[/dim]")
     console.print("[dim]MovieLens-100K by GroupLens, for research; the newcomer is erased again[/dim]")
+
+
+def _show_episodes(console: Console, seen: Played | None) -> None:
+    """Print what a policy learned; nothing where the mesh has no policies' service."""
+    if seen is None:
+        return
+    _heading(console, "A policy that learns an environment played here")
+    console.print(
+        f"A corridor of {seen.least_length + 1} places, {seen.steps} steps in lock-step over one stream, "
+        f"{seen.seconds:.1f} s:"
+    )
+    console.print(f"the first episode took [bold]{seen.first_length}[/bold] steps, a greedy one at the end ")
+    console.print(f"[bold]{seen.last_length}[/bold] [dim](the least is {seen.least_length})[/dim]")
 
 
 def _heading(console: Console, title: str) -> None:

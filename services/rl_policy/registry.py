@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from services.kit.errors import FailedPrecondition, Reason, TrunklineError
 from services.rl_policy.acting import Brain
 from services.rl_policy.algorithms.algorithm import Array, State
+from services.rl_policy.episodes import Stage
 from services.rl_policy.served import Served, specification_of
 from services.rl_policy.shelf import Shelf
 from services.rl_policy.specification import Specification
@@ -101,6 +102,8 @@ class Registry:
         del self._served[name]
         await served.close()
         self._shelf.clear(name)
+        for stage in (Stage.LIVE, Stage.EVALUATION):
+            await asyncio.to_thread(self._store.log.trim, f"{name}/{stage}", 0)
         await asyncio.to_thread(self._store.forget, name)
 
     async def close(self) -> None:
