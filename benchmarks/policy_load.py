@@ -96,7 +96,7 @@ async def roll(stub: PolicyServiceStub, policy: str, environments: int, messages
         await call.read()
         waits.append(1e3 * (time.perf_counter() - asked))
     await call.done_writing()
-    async for _ in call:
+    while await call.read() is not grpc.aio.EOF:
         pass
     return Acts(messages * environments / (time.perf_counter() - began), waits)
 

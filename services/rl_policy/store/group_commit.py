@@ -1,7 +1,8 @@
-"""Group commit: what arrives while a transaction is being written is the next transaction. No timer.
+"""Group commit: what arrives while a transaction is being written is the next transaction.
 
 One thread writes. Whoever waits for durability shares the one fsync with all others who wait, so that a
-thousand callers cost as many commits as the disk makes, not a thousand.
+thousand callers cost as many commits as the disk makes, not a thousand. A lone caller is written at once. In
+a crowd the thread lets a little gather first: a commit costs as much of the interpreter as several calls.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar
@@ -29,6 +31,10 @@ _LOGGER = logging.getLogger(__name__)
 
 MAX_WAITING = 65_536
 """Writes that wait for the disk; more are refused."""
+CROWD = 4
+"""Writes of one transaction from which on the next one lets some gather."""
+GATHER_S = 0.004
+"""For how long: the commits of a crowd take a tenth of a core so, instead of half of one."""
 
 
 class Writer(Protocol[T_contra, R_co]):
@@ -78,8 +84,12 @@ class GroupCommit:
         return done
 
     def _run(self) -> None:
+        crowded = False
         while (first := self._waiting.get()) is not None:
+            if crowded and not self._closed:
+                time.sleep(GATHER_S)
             batch, last = self._rest(first)
+            crowded = len(batch) >= CROWD
             self._write(batch)
             if last:
                 return
