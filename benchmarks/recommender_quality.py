@@ -98,8 +98,9 @@ def _page(
         "interactions. Every item that a user has not in the training part is ranked; none is sampled. "
         "Metrics have binary relevance; nDCG is over log2(place + 1), its ideal over as many places as there "
         "are items to find; MAP is over all of them. Hyper-parameters and weights are chosen in each run on "
-        "a validation part of its own training part, held back in the same way, from the lists in "
-        "`services/recommender/evaluation/tuning.py`. Users are folded in by their histories, as in serving."
+        "a validation part of its own training part, held back in the same way, by nDCG + recall, from the "
+        "lists in `services/recommender/evaluation/tuning.py`. Users are folded in by their histories, as in "
+        "serving."
     )
     yield report.goals_table(goals)
     yield "## A quarter of each user's ratings, drawn by chance (random-75-25)"
