@@ -1,8 +1,8 @@
 """What is learned in `benchmarks.policy_quality`: environment, algorithm, hyper-parameters, steps and goal.
 
-The hyper-parameters of networks are those that RL Baselines3 Zoo publishes for the environment, but for DQN's
-learning rate, which falls to 0 here: at the end a network is judged as it is, in the middle of its swings
-otherwise. Stable-Baselines3 is run with the same.
+The hyper-parameters of networks begin with those that RL Baselines3 Zoo publishes for the environment. DQN's
+learning rate falls to 0 here: a network is judged as it is at the end, in the middle of its swings otherwise.
+On CartPole its rate is lower, targets are double and of three steps: without, one seed of five ended at 380.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ TASKS = (
         *("dqn-cartpole", "CartPole-v1", "dqn", 50_000, 475.0),
         every_seed=True,
         options={
-            "learning_rate": _line(2.3e-3, 0.0, 50_000),
+            "learning_rate": _line(1e-3, 0.0, 50_000),
+            "double": True,
+            "n_step": 3,
             "batch_size": 64,
             "buffer_size": 100_000,
             "learning_starts": 1_000,

@@ -53,9 +53,6 @@ class CloningLearner:
         while batch := self._inbox.take(interval - self._step % interval):
             self._replay.add(batch)
             self._step += len(batch)
-            if self._normaliser:
-                rows = spaces.expand(self._plan.observation, batch.observation)
-                self._normaliser = self._normaliser.updated(rows)
             if self._step % interval == 0:
                 return self._round()
         return None
@@ -89,6 +86,9 @@ class CloningLearner:
         self._replay.add(batch)
 
     def _round(self) -> Report:
+        if self._normaliser:
+            latest = self._replay.latest(self._options.train_interval)
+            self._normaliser = self._normaliser.updated(spaces.expand(self._plan.observation, latest))
         losses = [self._update() for _ in range(self._options.gradient_steps)]
         self._updates += 1
         return Report(self._step, self._updates, {"loss": float(np.mean(losses))}, publishes=True)

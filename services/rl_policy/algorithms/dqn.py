@@ -66,6 +66,9 @@ class DqnLearner:
         interval = self._options.train_interval
         while batch := self._inbox.take(interval - self._step % interval):
             self._store(batch)
+            if self._step % interval == 0 and self._normaliser:
+                rows = spaces.expand(self._plan.observation, self._replay.latest(interval))
+                self._normaliser = self._normaliser.updated(rows)
             if self._step % interval == 0 and self._step > self._options.learning_starts:
                 return self._round()
         return None
@@ -110,10 +113,6 @@ class DqnLearner:
         rows = self._replay.add(batch)
         if self._priorities:
             self._priorities.add(rows)
-        if self._normaliser:
-            self._normaliser = self._normaliser.updated(
-                spaces.expand(self._plan.observation, batch.observation)
-            )
         self._step += len(batch)
 
     def _round(self) -> Report:

@@ -62,6 +62,14 @@ class Replay:
         self._link(rows, batch)
         return rows
 
+    def latest(self, count: int) -> Floats:
+        """Return the last `count` observations, or as many as there are, in the order of the log."""
+        assert self._columns is not None  # noqa: S101 - a row was added before
+        rows: Floats = self._columns.observation[
+            np.arange(self.seen - min(count, len(self)), self.seen) % self._capacity
+        ]
+        return rows
+
     def batch(self, rows: Ints) -> Batch:
         """Return these rows with their targets."""
         columns = self._columns

@@ -1,6 +1,6 @@
 """Ridge regression that takes in one reward after another: what the three bandits learn with.
 
-Of each model, A = ridge * I + sum of x x', b = sum of reward * x and theta = A^-1 b. A^-1 is kept by Sherman's
+Of each model A = ridge * I + sum of x x', b = sum of reward * x, theta = A^-1 b. A^-1 is kept by Sherman's
 and Morrison's formula, and so costs d^2 a reward.
 """
 

@@ -37,7 +37,7 @@ class States:
 
     @property
     def digits(self) -> tuple[Floats, Floats, Ints, Ints]:
-        """Return the lowest value, the scale, the last digit and the radix of each number of a compact row."""
+        """Return lowest value, scale, last digit and radix of each number of a compact row."""
         return self._low, self._scale, self._last, self._radix
 
     def indices(self, observations: Floats) -> Ints:
