@@ -27,15 +27,17 @@ async def main() -> None:
         def learner(assignment: Assignment, listener: Listener) -> Trainer:
             return LearnerProcess(assignment, url, listener)
 
-        parts = Parts.of(store, learner, settings.limits, settings.policy_max_questions)
+        questions, trains = settings.policy_max_questions, settings.policy_trains
+        parts = Parts.of(store, learner, settings.limits, questions, trains=trains)
         async with Server(settings.listen, telemetry, grace=settings.drain_s) as server:
             service = PolicyService(parts)
             server.add(SERVICE, add_PolicyServiceServicer_to_server, service, serving=False)
             server.on_stop(parts.registry.close)
             await server.start()
             await parts.registry.resume()
-            server.set_serving(SERVICE.full_name, serving=True)
-            await server.run()
+            async with parts.registry.following(settings.policy_follow_s):
+                server.set_serving(SERVICE.full_name, serving=True)
+                await server.run()
 
 
 if __name__ == "__main__":

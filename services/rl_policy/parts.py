@@ -34,9 +34,11 @@ class Parts:
         limits: RunLimits,
         max_questions: int,
         clock: Callable[[], float] = time,
+        *,
+        trains: bool = True,
     ) -> Self:
-        """Return them, around a store; `clock` gives Unix seconds."""
-        registry = Registry(store, make)
+        """Return them, around a store; `clock` gives Unix seconds. `trains` False: it only acts."""
+        registry = Registry(store, make, trains=trains)
         diary = Diary(store, clock)
         runs = Runs(registry, diary, limits)
         return cls(store, registry, diary, runs, Play(registry, runs, diary, Batcher(max_questions)))

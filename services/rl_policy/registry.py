@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from services.kit.errors import FailedPrecondition, Reason, TrunklineError
 from services.rl_policy.acting import Brain
@@ -25,8 +26,9 @@ _LOGGER = logging.getLogger(__name__)
 class Registry:
     """All policies of one process. For one event loop."""
 
-    def __init__(self, store: Store, make: MakeTrainer) -> None:
+    def __init__(self, store: Store, make: MakeTrainer, *, trains: bool = True) -> None:
         self._store = store
+        self._trains = trains
         self._make = make
         self._shelf = Shelf(store)
         self._served: dict[str, Served] = {}
@@ -57,7 +59,9 @@ class Registry:
         return [await self.get(record.name) for record in records]
 
     async def resume(self) -> None:
-        """Take up the trainings that ran when the service ended."""
+        """Take up the trainings that ran when the service ended, unless this replica only acts."""
+        if not self._trains:
+            return
         for record in await asyncio.to_thread(self._store.policies.list):
             served = await self.get(record.name)
             if not served.training.active:
@@ -72,7 +76,14 @@ class Registry:
                 )
 
     async def train(self, served: Served, plan: TrainingPlan, from_version: int | None) -> Status:
-        """Start to learn, from `from_version` or the newest checkpoint on."""
+        """Start to learn, from `from_version` or the newest checkpoint on.
+
+        Raises FailedPrecondition (TRAINING_STATE) in a replica that only acts.
+        """
+        if not self._trains:
+            named = {"policy": served.name, "state": "IDLE"}
+            message = "this replica only acts; another one trains"
+            raise FailedPrecondition(Reason.TRAINING_STATE, message, metadata=named)
         version = from_version
         if version is None:
             newest = await asyncio.to_thread(self._store.versions.newest, served.name, resumable=True)
@@ -105,6 +116,25 @@ class Registry:
         for stage in (Stage.LIVE, Stage.EVALUATION):
             await asyncio.to_thread(self._store.log.trim, f"{name}/{stage}", 0)
         await asyncio.to_thread(self._store.forget, name)
+
+    @asynccontextmanager
+    async def following(self, interval: float) -> AsyncIterator[None]:
+        """Let act what other processes publish and promote, every `interval` seconds; 0: not at all."""
+        task = asyncio.create_task(self._follow(interval)) if interval else None
+        try:
+            yield
+        finally:
+            if task is not None:
+                task.cancel()
+
+    async def _follow(self, interval: float) -> None:
+        while True:
+            await asyncio.sleep(interval)
+            for served in list(self._served.values()):
+                try:
+                    await served.follow()
+                except TrunklineError as error:
+                    _LOGGER.warning("not followed", extra={"policy": served.name, "cause": str(error)})
 
     async def close(self) -> None:
         """Keep what was learned, and end every learner."""

@@ -47,6 +47,7 @@ class Served:
         self.record = record
         self.specification = newest.specification
         self.newest = newest
+        """What training episodes act by: the version kept last, and what was learned since."""
         self.traffic = Traffic.of(record.state.get("traffic", {}))
         self.training = Training(record.name, make, self._progressed, status)
         self.training.plan = plan
@@ -73,9 +74,7 @@ class Served:
         return self.log if learned else f"{self.record.name}/{stage}"
 
     async def brain(self, version: int) -> Brain:
-        """Return a version ready to act; raises as `Shelf.get`."""
-        if version == self.newest.version:
-            return self.newest
+        """Return a version as it was kept, ready to act; raises as `Shelf.get`."""
         return await self._shelf.get(self.name, self.specification, version)
 
     async def set_traffic(self, traffic: Traffic) -> None:
@@ -94,6 +93,16 @@ class Served:
         newest = await asyncio.to_thread(self._store.versions.newest, self.name)
         if newest is not None and newest.number > self.newest.version:
             self.newest = await self._shelf.get(self.name, self.specification, newest.number)
+
+    async def follow(self) -> None:
+        """Take over what another process has published or promoted, and tell the learner to look."""
+        if not self.training.active:
+            await self.catch_up()
+        self.training.wake()
+        record = await asyncio.to_thread(self._store.policies.get, self.name)
+        if record.revision > self.record.revision and not self._writing.locked():
+            self.record = record
+            self.traffic = Traffic.of(record.state.get("traffic", {}))
 
     async def set_shadow(self, version: int) -> None:
         """Ask a version beside the one that acts; 0: none."""

@@ -28,6 +28,10 @@ class PolicySettings:
     policy_episode_idle_s: float = setting(
         3_600.0, "After how long an episode may be abandoned to make room.", unit="seconds"
     )
+    policy_trains: bool = setting(True, "Whether this replica trains; of those on one database only one may.")  # noqa: FBT003
+    policy_follow_s: float = setting(
+        0.0, "How often versions and traffic of other replicas are taken over. 0: never.", unit="seconds"
+    )
     drain_s: float = setting(10.0, "How long running calls may go on when the service stops.", unit="seconds")
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
@@ -35,8 +39,9 @@ class PolicySettings:
         for name in ("max_questions", "max_episodes"):
             if getattr(self, f"policy_{name}") < 1:
                 raise ValueError(f"TRUNKLINE_POLICY_{name.upper()} must be at least 1")
-        if min(self.drain_s, self.policy_episode_idle_s) < 0:
-            raise ValueError("TRUNKLINE_DRAIN_S and TRUNKLINE_POLICY_EPISODE_IDLE_S must not be negative")
+        if min(self.drain_s, self.policy_episode_idle_s, self.policy_follow_s) < 0:
+            names = "TRUNKLINE_DRAIN_S, TRUNKLINE_POLICY_EPISODE_IDLE_S and TRUNKLINE_POLICY_FOLLOW_S"
+            raise ValueError(f"{names} must not be negative")
 
     @property
     def database(self) -> str:

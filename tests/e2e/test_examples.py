@@ -61,6 +61,12 @@ def test_the_node_example_compares_texts(mesh_address: str) -> None:
     assert_alike(printed)
 
 
+@needs_node
+def test_the_node_environment_learns_its_corridor(mesh_address: str) -> None:
+    printed = output([str(NODE), str(EXAMPLES / "node" / "policy.js"), "1500"], mesh_address)
+    assert "an episode takes 9 (the least is 9)" in printed
+
+
 def assert_alike(printed: str) -> None:
     """Each line begins with the cosine to the first text: itself, a near one, a far one."""
     itself, near, far = (float(line.split()[0]) for line in printed.splitlines())

@@ -40,7 +40,14 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(folder: Path, *, episodes: int = 1_000, idle_s: float = 3_600.0) -> AsyncIterator[Serving]:
+async def serving(
+    folder: Path,
+    *,
+    episodes: int = 1_000,
+    idle_s: float = 3_600.0,
+    trains: bool = True,
+    follow_s: float = 0.0,
+) -> AsyncIterator[Serving]:
     """Serve policies that are kept in `folder`, on any port."""
     url = f"sqlite:///{folder}/policies.db"
     telemetry = Telemetry.disabled()
@@ -50,6 +57,7 @@ async def serving(folder: Path, *, episodes: int = 1_000, idle_s: float = 3_600.
             lambda assignment, listener: LearnerProcess(assignment, url, listener),
             RunLimits(episodes, idle_s),
             4_096,
+            trains=trains,
         )
         async with Server("127.0.0.1:0", telemetry, grace=0.0) as server:
             server.add(SERVICE, add_PolicyServiceServicer_to_server, PolicyService(parts))
@@ -57,7 +65,10 @@ async def serving(folder: Path, *, episodes: int = 1_000, idle_s: float = 3_600.
             port = await server.start()
             await parts.registry.resume()
             address = f"127.0.0.1:{port}"
-            async with grpc.aio.insecure_channel(address) as channel:
+            async with (
+                parts.registry.following(follow_s),
+                grpc.aio.insecure_channel(address) as channel,
+            ):
                 yield Serving(PolicyServiceStub(channel), address, parts)
 
 

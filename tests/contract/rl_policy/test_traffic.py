@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load, save
-from trunkline.policy.v1 import episodes_pb2, rewards_pb2, traffic_pb2, versions_pb2
+from trunkline.policy.v1 import episodes_pb2, rewards_pb2, traffic_pb2, training_pb2, versions_pb2
 
 from services.kit.errors import Reason
 from tests.contract.rl_policy.serving import (
@@ -145,3 +145,18 @@ async def test_late_rewards_of_decisions_count_for_the_guard(tmp_path: Path):
         assert (await it.stub.SendRewards(sent)).duplicates == 2
         report = await it.stub.GetTrafficReport(traffic_pb2.GetTrafficReportRequest(policy=POLICY))
         assert (report.variants[0].episodes, report.variants[0].mean_return) == (1, 3.0)
+
+
+async def test_a_replica_that_only_acts_follows_what_is_published_and_promoted(tmp_path: Path):
+    async with serving(tmp_path) as it, serving(tmp_path, trains=False, follow_s=0.05) as replica:
+        await it.stub.CreatePolicy(corridor())
+        assert await live_episode(replica.stub, float) == 1
+        start = training_pb2.StartTrainingRequest(policy=POLICY)
+        assert (await refused(replica.stub.StartTraining(start))).reason == Reason.TRAINING_STATE
+        good = await published(it, 1.0)
+        await it.stub.Promote(traffic_pb2.PromoteRequest(policy=POLICY, version=good))
+
+        async def follows() -> bool:
+            return await live_episode(replica.stub, float) == good
+
+        await eventually(follows, within=60)
