@@ -58,10 +58,9 @@ async def create(stub: PolicyServiceStub, name: str, algorithm: algorithms_pb2.A
 
 
 async def act(stub: PolicyServiceStub, policy: str, callers: int, seconds: float) -> Acts:
-    """Let each caller play an episode of its own, the next act when the last was answered."""
-    episodes = await asyncio.gather(
-        *(stub.StartEpisode(episodes_pb2.StartEpisodeRequest(policy=policy)) for _ in range(callers))
-    )
+    """Let each caller play a live episode of its own, the next act when the last was answered."""
+    start = episodes_pb2.StartEpisodeRequest(policy=policy, stage=episodes_pb2.EPISODE_STAGE_LIVE)
+    episodes = await asyncio.gather(*(stub.StartEpisode(start) for _ in range(callers)))
     waits: list[float] = []
     until = time.perf_counter() + seconds
 
