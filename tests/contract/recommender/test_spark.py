@@ -33,5 +33,5 @@ async def test_a_spark_job_trains_on_what_is_exported_and_its_factors_answer(tmp
         # A user whom Spark has never seen is folded in by three events.
         await record(running.stub, [event("new", f"f{number}") for number in (0, 2, 4)])
         answer = await recommend(running.stub, "new", 5)
-        assert answer.model_version == "spark-1"
+        assert answer.provenance.model_version == "spark-1"
         assert all(int(each.removeprefix("f")) % 2 == 0 for each in ids(answer.items))
