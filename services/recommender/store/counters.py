@@ -1,7 +1,7 @@
 """Popularity: how much each item was chosen, recent choices counting more.
 
 Forward decay (Cormode, Shkapenyuk, Srivastava and Xu, "Forward decay", ICDE 2009): a choice of weight w at
-time t adds w · 2^((t - t₀) / h), and what is read as of time T is the sum · 2^(-(T - t₀) / h): nothing has to be
+time t adds w · 2^((t - t₀) / h), and what is read as of time T is the sum · 2^(-(T - t₀) / h): nothing is
 touched to age. T is the time of the newest choice: between choices all items fade alike, so no order changes.
 """
 

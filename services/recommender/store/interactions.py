@@ -163,9 +163,7 @@ def _query(preferences: Mapping[str, Preference], window: Window) -> Select[Any]
 
 
 def _item_ids(connection: Connection) -> dict[int, str]:
-    return dict(
-        connection.execute(select(items.c.row, items.c.item_id).where(~items.c.deleted)).all()
-    )
+    return dict(connection.execute(select(items.c.row, items.c.item_id).where(~items.c.deleted)).all())
 
 
 def _pairs(

@@ -148,8 +148,8 @@ documents = Table(
     Column("body", Text, nullable=False),
 )
 
-# That events were removed, not whose: replicas drop what they cached, versions learn that they must be trained
-# again. It takes a number of the log, so that whoever reads the log does so before it or after it.
+# That events were removed, not whose: replicas drop what they cached, versions learn that they are to be
+# trained again. It takes a number of the log, so that whoever reads the log does so before it or after it.
 erasures = Table(
     "erasures",
     METADATA,
