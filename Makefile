@@ -7,7 +7,7 @@ NATIVE := services/inference_worker/engine/native
 SOURCES := $(wildcard $(NATIVE)/csrc/* $(NATIVE)/building.py)
 BUF := .ci/node_modules/.bin/buf
 
-.PHONY: install demo up down test soak bench bench-peers quality precision lint format protos breaking examples clean help
+.PHONY: install demo up down test soak bench bench-peers bench-rl quality precision lint format protos breaking examples clean help
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s ':'
@@ -35,6 +35,9 @@ bench: .venv/tools .venv/native ## Compares with the peers that are built, and w
 
 bench-peers: .venv/tools ## Builds the peers of bench in ~/.cache/trunkline/peers (10 GB, half an hour).
 	$(BIN)/python -m benchmarks.peers
+
+bench-rl: .venv/tools ## Learns every task of policies with five seeds (hours), and writes the table.
+	$(BIN)/python -m benchmarks.policy_quality $(ARGS)
 
 quality: .venv/tools ## Measures the recommender on MovieLens-100K by full ranking.
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.recommender_quality $(ARGS)

