@@ -60,7 +60,7 @@ class TabularOptions:
 class DqnOptions:
     """DQN; the defaults are those that learn CartPole-v1 in 50,000 steps."""
 
-    learning_rate: Schedule = field(default=Schedule(2.3e-3))
+    learning_rate: Schedule = field(default=Schedule(1e-3, 1e-4, 50_000))
     epsilon: Schedule = field(default=Schedule(1.0, 0.04, 8_000))
     batch_size: int = 64
     buffer_size: int = 100_000
@@ -71,9 +71,9 @@ class DqnOptions:
     """How many updates are made then."""
     target_interval: int = 10
     """After how many transitions the target network is a copy again; it is looked at before updates."""
-    double: bool = False
+    double: bool = True
     dueling: bool = False
-    n_step: int = 1
+    n_step: int = 3
     prioritised: bool = False
     priority_alpha: float = 0.6
     priority_beta: Schedule = field(default=Schedule(0.4, 1.0, 50_000))
