@@ -2,7 +2,8 @@
 
 The hyper-parameters of networks begin with those that RL Baselines3 Zoo publishes for the environment. DQN's
 learning rate falls here: a network is judged as it is at the end, in the middle of its swings otherwise.
-On CartPole its rate is lower, targets are double and of three steps: without, one seed of five ended at 380.
+Its targets are double and of three steps: without, a seed of five ended at 380 on CartPole, MountainCar at
+-109.
 """
 
 from __future__ import annotations
@@ -99,15 +100,13 @@ TASKS = (
     Task(
         *("dqn-acrobot", "Acrobot-v1", "dqn", 50_000, -77.0),
         options={
-            "double": False,
-            "n_step": 1,
             "learning_rate": _line(6.3e-4, 0.0, 50_000),
             "batch_size": 128,
             "buffer_size": 50_000,
             "learning_starts": 0,
             "target_interval": 250,
             "train_interval": 4,
-            "gradient_steps": 4,
+            "gradient_steps": 2,
             "epsilon": _line(1.0, 0.1, 12_000),
             "hidden": [256, 256],
         },
@@ -116,8 +115,6 @@ TASKS = (
         *("dqn-mountain-car", "MountainCar-v0", "dqn", 120_000, -101.0),
         discount=0.98,
         options={
-            "double": False,
-            "n_step": 1,
             "learning_rate": _line(4e-3, 0.0, 120_000),
             "batch_size": 128,
             "buffer_size": 10_000,
