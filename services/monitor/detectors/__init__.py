@@ -1,0 +1,1 @@
+"""Streaming detectors: bounded memory, microseconds a point, one algorithm a file."""
