@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,20 +17,24 @@ MAX_STEPS = 100_000
 _FIELD = "built_in.environment_id"
 
 
-def returns_of(brain: Brain, environment_id: str, episodes: int, seed: int) -> Doubles:
+def returns_of(
+    brain: Brain, environment_id: str, episodes: int, seed: int, given_up: Callable[[], bool]
+) -> Doubles:
     """Return the returns (episodes,) of greedy episodes; episode i is reset with `seed` + i.
 
-    Computes: call it on a thread. Raises InvalidArgument for an environment that is not here, or whose spaces
-    are others.
+    Computes: call it on a thread; it ends early where nobody waits any more. Raises InvalidArgument for an
+    environment that is not here, or whose spaces are others.
     """
     totals = np.zeros(episodes)
     for first in range(0, episodes, SIDE_BY_SIDE):
         stop = min(episodes, first + SIDE_BY_SIDE)
-        totals[first:stop] = _play(brain, environment_id, range(first, stop), seed)
+        totals[first:stop] = _play(brain, environment_id, range(first, stop), seed, given_up)
     return totals
 
 
-def _play(brain: Brain, environment_id: str, numbers: range, seed: int) -> Doubles:
+def _play(
+    brain: Brain, environment_id: str, numbers: range, seed: int, given_up: Callable[[], bool]
+) -> Doubles:
     environments = [_made(brain, environment_id) for _ in numbers]
     space, action = brain.specification.observation, brain.specification.action
     seen = [
@@ -38,7 +43,7 @@ def _play(brain: Brain, environment_id: str, numbers: range, seed: int) -> Doubl
     ]
     totals, alive = np.zeros(len(numbers)), list(range(len(numbers)))
     for step in range(MAX_STEPS):
-        if not alive:
+        if not alive or given_up():
             break
         actions = _actions(brain, np.stack([seen[each] for each in alive]), step)
         for each, chosen in zip(tuple(alive), actions, strict=True):

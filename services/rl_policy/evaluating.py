@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Event
 from typing import TypeAlias
 
-from services.kit.errors import invalid
+from services.kit.errors import Reason, ResourceExhausted, invalid
 from services.rl_policy.acting import Brain
 from services.rl_policy.algorithms.algorithm import Mode
 from services.rl_policy.arena import returns_of
@@ -17,7 +19,7 @@ from services.rl_policy.evaluation.question import Method, Question
 from services.rl_policy.served import Served
 from services.rl_policy.store.store import Store
 
-__all__ = ["BuiltIn", "How", "OffPolicy", "OwnEpisodes", "estimate", "ranked"]
+__all__ = ["BuiltIn", "How", "Judge", "OffPolicy", "OwnEpisodes", "ranked"]
 
 MAX_EPISODES = 1_000_000
 MAX_PLAYED = 10_000
@@ -66,17 +68,43 @@ class OffPolicy:
 How: TypeAlias = OwnEpisodes | BuiltIn | OffPolicy
 
 
-async def estimate(store: Store, served: Served, version: int, how: How) -> Estimate:
-    """Return how good a version is; computes on a thread.
+class Judge:
+    """Judges versions, on one thread of its own: whoever judges long delays only who judges, too."""
 
-    Raises InvalidArgument, FailedPrecondition (EVIDENCE_TOO_THIN, VERSION_UNUSABLE).
-    """
-    if isinstance(how, OwnEpisodes):
-        return await asyncio.to_thread(_own, store, served.name, version, how)
-    brain = await served.brain(version)
-    if isinstance(how, BuiltIn):
-        return await asyncio.to_thread(_played, brain, how)
-    return await asyncio.to_thread(_others, store, brain, how)
+    def __init__(self, store: Store, most_waiting: int = 16) -> None:
+        self._store = store
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._most_waiting = most_waiting
+
+    async def estimate(self, served: Served, version: int, how: How) -> Estimate:
+        """Return how good a version is.
+
+        Raises InvalidArgument, FailedPrecondition (EVIDENCE_TOO_THIN, VERSION_UNUSABLE) and ResourceExhausted
+        (QUEUE_FULL) where many wait.
+        """
+        if self._waiting >= self._most_waiting:
+            named = {"limit": str(self._most_waiting)}
+            message = f"{self._most_waiting} evaluations wait"
+            raise ResourceExhausted(Reason.QUEUE_FULL, message, metadata=named, retry_after=1.0)
+        self._waiting += 1
+        try:
+            async with self._turn:
+                return await self._judged(served, version, how)
+        finally:
+            self._waiting -= 1
+
+    async def _judged(self, served: Served, version: int, how: How) -> Estimate:
+        if isinstance(how, OwnEpisodes):
+            return await asyncio.to_thread(_own, self._store, served.name, version, how)
+        brain = await served.brain(version)
+        if isinstance(how, OffPolicy):
+            return await asyncio.to_thread(_others, self._store, brain, how)
+        given_up = Event()
+        try:
+            return await asyncio.to_thread(_played, brain, how, given_up.is_set)
+        finally:
+            given_up.set()
 
 
 def _own(store: Store, policy: str, version: int, how: OwnEpisodes) -> Estimate:
@@ -86,8 +114,9 @@ def _own(store: Store, policy: str, version: int, how: OwnEpisodes) -> Estimate:
     return of_returns(totals, CONFIDENCE)
 
 
-def _played(brain: Brain, how: BuiltIn) -> Estimate:
-    return of_returns(returns_of(brain, how.environment_id, how.episodes, how.seed), CONFIDENCE)
+def _played(brain: Brain, how: BuiltIn, given_up: Callable[[], bool]) -> Estimate:
+    returns = returns_of(brain, how.environment_id, how.episodes, how.seed, given_up)
+    return of_returns(returns, CONFIDENCE)
 
 
 def _others(store: Store, brain: Brain, how: OffPolicy) -> Estimate:

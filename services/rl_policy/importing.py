@@ -58,7 +58,11 @@ class Importing:
         return self._served.specification
 
     async def take(self, episode: Imported) -> None:
-        """Write an episode; waits where many are being written."""
+        """Write an episode; waits where many are being written.
+
+        Raises FailedPrecondition (TRAINING_STATE) while a rollout has the log for itself.
+        """
+        self._served.training.check_free()
         number = self._diary.number()
         steps = self._steps(number, episode)
         batch, settled = transitions(steps)

@@ -9,6 +9,7 @@ from typing import Self
 
 from services.rl_policy.acting import Batcher
 from services.rl_policy.diary import Diary
+from services.rl_policy.evaluating import Judge
 from services.rl_policy.play import Play
 from services.rl_policy.registry import Registry
 from services.rl_policy.runs import RunLimits, Runs
@@ -25,6 +26,7 @@ class Parts:
     diary: Diary
     runs: Runs
     play: Play
+    judge: Judge
 
     @classmethod
     def of(
@@ -41,4 +43,6 @@ class Parts:
         registry = Registry(store, make, trains=trains)
         diary = Diary(store, clock)
         runs = Runs(registry, diary, limits)
-        return cls(store, registry, diary, runs, Play(registry, runs, diary, Batcher(max_questions)))
+        return cls(
+            store, registry, diary, runs, Play(registry, runs, diary, Batcher(max_questions)), Judge(store)
+        )

@@ -49,6 +49,7 @@ class Play:
         known = self._runs.by_request(how.policy, how.request_id)
         if known is not None:
             return known, known.pinned or served.newest
+        _check_free(served, how.stage)
         await self._runs.make_room()
         run = await self._begun(served, how)
         self._runs.add(run, how.request_id)
@@ -59,7 +60,7 @@ class Play:
         self, number: int, step: int, observation: Floats | None, mask: Bools, mode: Mode | None
     ) -> Decision:
         """Choose an action for the next step; the same step again returns the same decision."""
-        run, served = await self._runs.at(number)
+        run, served = await self._free(number)
         if (before := run.repeated(step, observation)) is not None:
             return before
         sight = run.sees(observation, mask)
@@ -79,7 +80,7 @@ class Play:
 
     async def log(self, number: int, step: int, sight: Sight, action: Floats, propensity: float) -> Decision:
         """Take in an action that the caller chose; `propensity` NaN is unknown."""
-        run, served = await self._runs.at(number)
+        run, served = await self._free(number)
         if (before := run.repeated(step, sight.observation)) is not None:
             return before
         choice = Choice(action, propensity, float("nan"), 0)
@@ -90,7 +91,7 @@ class Play:
 
     async def observe(self, number: int, step: int, outcome: Outcome) -> Run:
         """Take in what came of the last action; return when the transition is on disk."""
-        run, served = await self._runs.at(number)
+        run, served = await self._free(number)
         closed = run.observe(step, outcome)
         failed = run.saved is not None and run.saved.done() and run.saved.exception() is not None
         if closed is not None or failed:
@@ -120,6 +121,7 @@ class Play:
         known = self._runs.by_request(how.policy, how.request_id)
         if known is not None and known.last is not None:
             return known.last.decision
+        _check_free(served, how.stage)
         run = await self._begun(served, how)
         sight = Sight(observation, mask)
         brain = run.pinned or served.newest
@@ -132,6 +134,12 @@ class Play:
         self._runs.add(run, how.request_id)
         await asyncio.gather(begun, asyncio.shield(saved), self._runs.end(run))
         return decision
+
+    async def _free(self, number: int) -> tuple[Run, Served]:
+        """Return an episode and its policy; raises where a rollout has the log for itself."""
+        run, served = await self._runs.at(number)
+        _check_free(served, run.stage)
+        return run, served
 
     def mode(self, served: Served, stage: Stage) -> Mode:
         """Return how a stage's actions are chosen where the caller says nothing."""
@@ -197,6 +205,11 @@ class Play:
         run.saved = self._diary.keep(served, run.stage, batch, settled, [run.account])
         run.saved.add_done_callback(_looked_at)
         return run.saved
+
+
+def _check_free(served: Served, stage: Stage) -> None:
+    if stage is Stage.TRAINING:
+        served.training.check_free()
 
 
 def _looked_at(saved: asyncio.Future[int]) -> None:

@@ -119,6 +119,8 @@ class Rollout:
 
     async def step(self, frame: Frame) -> Move:
         """Take in what became of the last actions, and choose the next ones."""
+        if self._opening.stage is Stage.TRAINING and not self._opening.lock_step:
+            self._served.training.check_free()
         if self._open is not None:
             await self._close(self._open, frame)
         actions, versions = self._act(frame)

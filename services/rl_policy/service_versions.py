@@ -129,7 +129,7 @@ class VersionRpcs:
         method = method_of(request)
         served = await self._parts.registry.get(request.policy)
         number = (await self.version(served, request.version)).number
-        estimate = await evaluating.estimate(self._parts.store, served, number, method)
+        estimate = await self._parts.judge.estimate(served, number, method)
         return evaluation_pb2.EvaluateResponse(estimate=encode_estimate(number, estimate))
 
     async def CompareVersions(
@@ -145,7 +145,7 @@ class VersionRpcs:
             (await self.version(served, check_version(each, f"versions[{index}]"))).number
             for index, each in enumerate(wanted)
         ]
-        made = [await evaluating.estimate(self._parts.store, served, each, method) for each in numbers]
+        made = [await self._parts.judge.estimate(served, each, method) for each in numbers]
         order, separated = evaluating.ranked(made)
         return evaluation_pb2.CompareVersionsResponse(
             estimates=[encode_estimate(numbers[index], made[index]) for index in order],

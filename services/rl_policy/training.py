@@ -134,6 +134,11 @@ class Training:
         """Raise FailedPrecondition (TRAINING_STATE) unless a learner runs."""
         self._running("must run for lock-step")
 
+    def check_free(self) -> None:
+        """Raise FailedPrecondition (TRAINING_STATE) while a rollout has the log for itself."""
+        if self.in_lock_step:
+            raise self._wrong_state("is in lock-step with a rollout; nothing else is learned from meanwhile")
+
     def wake(self) -> None:
         """Say that the log has grown."""
         if self._trainer is not None and not self.in_lock_step:
