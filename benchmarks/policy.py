@@ -65,7 +65,7 @@ class Bench:
 
     async def run(self) -> None:
         """Measure everything."""
-        dqn = algorithms_pb2.DqnParameters(train_interval=1, learning_starts=256)
+        dqn = algorithms_pb2.DqnParameters(train_interval=1, gradient_steps=1, learning_starts=256)
         await policy_load.create(self._stub, "bench", algorithms_pb2.Algorithm(dqn=dqn))
         await policy_load.act(self._stub, "bench", 32, WARM)
         for callers in (1, 8, 32, 256):
@@ -116,7 +116,11 @@ def service() -> Iterator[tuple[str, psutil.Process]]:
             yield address, psutil.Process(child.pid)
         finally:
             child.terminate()
-            child.wait()
+            try:
+                child.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
 
 
 async def measured(address: str, process: psutil.Process, seconds: float) -> Found:
