@@ -150,7 +150,7 @@ class Arranger:
             vectors = [found for name in job.models if (found := served.models[name].vectors()) is not None]
             if vectors:
                 return cosines(vectors[0][columns])
-        return np.stack([self._content.likeness(row)[rows] for row in rows])
+        return self._content.between(rows, rows)
 
     def _wanted(self, job: Job, scores: Callable[[], Floats], known: set[int]) -> list[Candidate]:
         """Return candidates for quotas that ask for some at least, beyond those that are known."""

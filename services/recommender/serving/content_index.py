@@ -27,6 +27,7 @@ class ContentIndex:
         self._catalogue = catalogue
         self._vectors = csr_matrix((0, BUCKETS), dtype=np.float32)
         self._owners = np.empty(0, np.int32)
+        self._places = np.empty(0, np.int64)
         self._idf: Floats = np.ones(BUCKETS, np.float32)
         self._built = 0
         self._changed: set[int] = set()
@@ -39,12 +40,21 @@ class ContentIndex:
         self._refresh()
         kept = self._similar.get(row)
         if kept is None:
-            places = np.flatnonzero(self._owners == row)
-            words = self._vectors[places[:1]] if len(places) else csr_matrix((1, BUCKETS), dtype=np.float32)
+            words = self._vectors[self._places[[row]]]
             kept = self._similar[row] = self._like(words, self._embedded.get(row))
             if len(self._similar) > _KEPT:
                 self._similar.popitem(last=False)
         return kept
+
+    def between(self, rows: Sequence[int], others: Sequence[int]) -> Floats:
+        """Return (rows, others) how like items are to other ones."""
+        self._refresh()
+        one, other = self._vectors[self._places[list(rows)]], self._vectors[self._places[list(others)]]
+        found = np.asarray((one @ other.T).todense(), np.float32)
+        if self._embedded:
+            for place, row in enumerate(rows):
+                found[place] += [self._embedded_likeness(row, each) for each in others]
+        return found
 
     def like(self, item: Item) -> Floats:
         """Return (rows,) float32: how like each item is to a described one that need not exist."""
@@ -57,6 +67,10 @@ class ContentIndex:
         shared = features(self._catalogue.entry(one)).keys() & features(self._catalogue.entry(other)).keys()
         places = {name: int(hashed([{name: 1}]).indices[0]) for name in shared}
         return sorted(shared, key=lambda name: (-float(self._idf[places[name]]), name))
+
+    def _embedded_likeness(self, row: int, other: int) -> float:
+        one, two = self._embedded.get(row), self._embedded.get(other)
+        return float(one @ two) if one is not None and two is not None and len(one) == len(two) else 0.0
 
     def _like(self, words: csr_matrix, embedding: Floats | None) -> Floats:
         found = np.zeros(len(self._catalogue), np.float32)
@@ -72,6 +86,7 @@ class ContentIndex:
     def _refresh(self) -> None:
         """Take in what changed; all anew when the catalogue has doubled, so that rarity is right again."""
         size = len(self._catalogue)
+        self._changed.update(range(len(self._places), size))
         if size >= 2 * self._built or (self._built == 0 and size):
             self._rebuild(range(size))
         elif self._changed:
@@ -85,6 +100,7 @@ class ContentIndex:
         self._idf = np.log1p(len(items) / (1 + spread)).astype(np.float32)
         self._vectors = _unit_rows(counts @ diags(self._idf))
         self._owners = np.arange(len(items), dtype=np.int32)
+        self._places = np.arange(len(items))
         self._built = max(len(items), 8)
         self._embed(rows)
 
@@ -92,6 +108,9 @@ class ContentIndex:
         # What an item was before stays behind without an owner until the next rebuilding.
         self._owners[np.isin(self._owners, rows)] = -1
         items = [self._catalogue.entry(row) for row in rows]
+        begin, missing = len(self._owners), len(self._catalogue) - len(self._places)
+        self._places = np.concatenate([self._places, np.zeros(max(missing, 0), np.int64)])
+        self._places[list(rows)] = np.arange(begin, begin + len(rows))
         self._vectors = vstack([self._vectors, self._rows(items)], format="csr")
         self._owners = np.concatenate([self._owners, np.array(rows, np.int32)])
         self._embed(rows)

@@ -78,11 +78,9 @@ class Explainer:
         return []
 
     def _by_content(self, taste: Taste, row: int) -> list[tuple[int, float]]:
-        likeness = self._content.likeness(row)
-        inside = taste.rows < len(likeness)
-        shares = likeness[taste.rows[inside]] * taste.weights[inside]
+        shares = self._content.between([row], taste.rows.tolist())[0] * taste.weights
         best = np.argsort(-shares, kind="stable")[:_REASONS]
-        return [(int(taste.rows[inside][each]), float(shares[each])) for each in best if shares[each] > 0]
+        return [(int(taste.rows[each]), float(shares[each])) for each in best if shares[each] > 0]
 
     def _title(self, row: int) -> str:
         entry = self._catalogue.entry(row)

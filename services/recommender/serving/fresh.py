@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +17,19 @@ from services.recommender.store.catalogue import Catalogue
 
 MOST = 256
 """The newest that are looked at."""
+_KEPT = 10_000
 _LATEST = 50
 """Items of a history that speak for fresh ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """What was found for a taste; it holds while the taste, the catalogue and the version stay."""
+
+    taste: Taste
+    state: tuple[int, int]
+    rows: int
+    scores: Floats
 
 
 class Fresh:
@@ -28,6 +41,7 @@ class Fresh:
         self._clock = clock
         self._rows: NDArray[np.int32] = np.empty(0, np.int32)
         self._state: tuple[int, int] = (-1, -1)
+        self._scores: OrderedDict[int, _Scores] = OrderedDict()
 
     def rows(self, served: Served) -> NDArray[np.int32]:
         """Return the servable rows that training could not know, the newest last."""
@@ -42,8 +56,13 @@ class Fresh:
 
     def scores(self, rows: NDArray[np.int32], taste: Taste) -> Floats:
         """Return (rows,) float32: the weighted likeness of each to the latest items of a taste."""
+        kept = self._scores.get(id(taste))
+        if kept is not None and kept.taste is taste and kept.state == self._state and kept.rows == len(rows):
+            return kept.scores
         latest = np.argsort(-taste.recent, kind="stable")[:_LATEST]
         known, weights = taste.rows[latest], taste.weights[latest]
-        likeness = np.stack([self._content.likeness(int(row)) for row in rows])
-        inside = known < likeness.shape[1]
-        return np.asarray(likeness[:, known[inside]] @ weights[inside], np.float32)
+        scores = np.asarray(self._content.between(rows.tolist(), known.tolist()) @ weights, np.float32)
+        self._scores[id(taste)] = _Scores(taste, self._state, len(rows), scores)
+        if len(self._scores) > _KEPT:
+            self._scores.popitem(last=False)
+        return scores
