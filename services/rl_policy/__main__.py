@@ -28,7 +28,7 @@ async def main() -> None:
             return LearnerProcess(assignment, url, listener)
 
         questions, trains = settings.policy_max_questions, settings.policy_trains
-        parts = Parts.of(store, learner, settings.limits, questions, trains=trains)
+        parts = Parts.of(store, learner, settings.limits, questions, tracer=telemetry.tracer, trains=trains)
         async with Server(settings.listen, telemetry, grace=settings.drain_s) as server:
             service = PolicyService(parts)
             server.add(SERVICE, add_PolicyServiceServicer_to_server, service, serving=False)

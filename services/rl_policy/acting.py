@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import Context
 from dataclasses import dataclass
 
 import numpy as np
+from opentelemetry.trace import Link, SpanContext, Tracer, get_current_span
 
 from services.kit.errors import FailedPrecondition, Reason, ResourceExhausted
+from services.kit.semconv import BATCH_SIZE, SPAN_BATCH_EXECUTE
 from services.rl_policy.algorithms import draws
 from services.rl_policy.algorithms.algorithm import Actions, Bools, Floats, Ints, Mode, Policy
 from services.rl_policy.specification import Specification
@@ -71,6 +75,14 @@ class Choice:
     version: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    brain: Brain
+    question: Question
+    done: asyncio.Future[Choice]
+    span: SpanContext
+
+
 class Batcher:
     """Collects the questions of all calls that are ready, and asks each version once. For one event loop.
 
@@ -78,49 +90,58 @@ class Batcher:
     `limit` questions at once are refused.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, tracer: Tracer) -> None:
         self._limit = limit
-        self._waiting: list[tuple[Brain, Question, asyncio.Future[Choice]]] = []
+        self._tracer = tracer
+        self._waiting: list[_Waiting] = []
 
     async def ask(self, brain: Brain, question: Question) -> Choice:
         """Return the choice; raises ResourceExhausted (QUEUE_FULL), and what `Brain.act` raises."""
-        return await self.put(brain, question)
-
-    def put(self, brain: Brain, question: Question) -> asyncio.Future[Choice]:
-        """Ask, without waiting."""
         if len(self._waiting) >= self._limit:
-            message = f"{self._limit} questions wait"
-            raise ResourceExhausted(
-                Reason.QUEUE_FULL, message, metadata={"limit": str(self._limit)}, retry_after=0.05
-            )
+            message, named = f"{self._limit} questions wait", {"limit": str(self._limit)}
+            raise ResourceExhausted(Reason.QUEUE_FULL, message, metadata=named, retry_after=0.05)
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            loop.call_soon(self._answer)
+            loop.call_soon(self._answer, context=Context())
         done: asyncio.Future[Choice] = loop.create_future()
-        self._waiting.append((brain, question, done))
-        return done
+        self._waiting.append(_Waiting(brain, question, done, get_current_span().get_span_context()))
+        return await done
 
     def _answer(self) -> None:
         waiting, self._waiting = self._waiting, []
-        groups: dict[tuple[int, Mode], list[tuple[Brain, Question, asyncio.Future[Choice]]]] = {}
+        groups: dict[tuple[int, Mode], list[_Waiting]] = {}
         for each in waiting:
-            if not each[2].done():  # a caller who left
-                groups.setdefault((id(each[0]), each[1].mode), []).append(each)
+            if not each.done.done():  # a caller who left
+                groups.setdefault((id(each.brain), each.question.mode), []).append(each)
         for group in groups.values():
-            _settle(group)
+            with self._span(group):
+                _settle(group)
+
+    @contextmanager
+    def _span(self, group: Sequence[_Waiting]) -> Iterator[None]:
+        """Trace a batch that joins calls, with a link to each; a call alone is its own server span."""
+        if len(group) < 2:
+            yield
+            return
+        links = [Link(each.span) for each in group if each.span.is_valid]
+        named: dict[str, str | int] = {"trunkline.policy": group[0].brain.policy, BATCH_SIZE: len(group)}
+        with self._tracer.start_as_current_span(SPAN_BATCH_EXECUTE, links=links, attributes=named):
+            yield
 
 
-def _settle(group: Sequence[tuple[Brain, Question, asyncio.Future[Choice]]]) -> None:
-    brain = group[0][0]
+def _settle(group: Sequence[_Waiting]) -> None:
+    brain = group[0].brain
     try:
-        actions = brain.act(_rows(brain, [question for _, question, _ in group]))
+        actions = brain.act(_rows(brain, [each.question for each in group]))
     except Exception as error:  # noqa: BLE001 - goes to each of those who asked
-        for _, _, done in group:
-            done.set_exception(error)
+        for each in group:
+            each.done.set_exception(error)
         return
     propensities, values = actions.propensities.tolist(), actions.values.tolist()
-    for index, (_, _, done) in enumerate(group):
-        done.set_result(Choice(actions.actions[index], propensities[index], values[index], brain.version))
+    for index, each in enumerate(group):
+        each.done.set_result(
+            Choice(actions.actions[index], propensities[index], values[index], brain.version)
+        )
 
 
 def _rows(brain: Brain, questions: Sequence[Question]) -> Rows:

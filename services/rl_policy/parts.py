@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from time import time
 from typing import Self
 
+from opentelemetry.trace import Tracer
+
 from services.rl_policy.acting import Batcher
 from services.rl_policy.diary import Diary
 from services.rl_policy.evaluating import Judge
@@ -35,8 +37,9 @@ class Parts:
         make: MakeTrainer,
         limits: RunLimits,
         max_questions: int,
-        clock: Callable[[], float] = time,
         *,
+        tracer: Tracer,
+        clock: Callable[[], float] = time,
         trains: bool = True,
     ) -> Self:
         """Return them, around a store; `clock` gives Unix seconds. `trains` False: it only acts."""
@@ -44,5 +47,10 @@ class Parts:
         diary = Diary(store, clock)
         runs = Runs(registry, diary, limits)
         return cls(
-            store, registry, diary, runs, Play(registry, runs, diary, Batcher(max_questions)), Judge(store)
+            store,
+            registry,
+            diary,
+            runs,
+            Play(registry, runs, diary, Batcher(max_questions, tracer)),
+            Judge(store),
         )

@@ -57,6 +57,7 @@ async def serving(
             lambda assignment, listener: LearnerProcess(assignment, url, listener),
             RunLimits(episodes, idle_s),
             4_096,
+            tracer=telemetry.tracer,
             trains=trains,
         )
         async with Server("127.0.0.1:0", telemetry, grace=0.0) as server:
