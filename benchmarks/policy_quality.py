@@ -142,7 +142,8 @@ def _kept() -> dict[str, Any]:
 
 
 def _keep(runs: Mapping[str, Any]) -> None:
-    RUNS.write_text(json.dumps(runs, indent=1, sort_keys=True) + "\n")
+    lines = (f"{json.dumps(name)}: {json.dumps(runs[name])}" for name in sorted(runs))
+    RUNS.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def _arguments() -> argparse.Namespace:

@@ -69,12 +69,12 @@ def run(what: Task, seed: int, steps: int | None = None) -> Outcome:
 
 
 def _curve(returns: list[tuple[int, float]], steps: int, parts: int = 40) -> tuple[tuple[int, float], ...]:
-    """Return the mean of the episodes that ended in each part."""
+    """Return the mean return of the episodes that ended in each part, with the step at which it ends."""
     width = -(-steps // parts)
     by_part: dict[int, list[float]] = {}
     for ended, earned in returns:
         by_part.setdefault((ended - 1) // width, []).append(earned)
-    return tuple(((part + 1) * width, round(fmean(by_part[part]), 3)) for part in sorted(by_part))
+    return tuple(((part + 1) * width, round(fmean(by_part[part]), 1)) for part in sorted(by_part))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ from services.rl_policy.algorithms.plan import Plan
 from services.rl_policy.algorithms.policies.actor import ActorPolicy
 from services.rl_policy.algorithms.rewards import RewardScale
 
+LONGEST = 64
+"""How many rollouts' transitions wait for the end of their episodes; older ones are given up."""
+
 
 @dataclass(frozen=True)
 class Rollout:
@@ -143,6 +146,7 @@ class OnPolicyLearner:
             return batch
         ended = trajectories.finished(batch)
         if ended.sum() < self._options.rollout_steps:
+            self._pending = [batch[-LONGEST * self._options.rollout_steps :]]
             return None
         self._pending = [batch[~ended]] if not ended.all() else []
         return batch[ended]

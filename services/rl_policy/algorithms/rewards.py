@@ -7,6 +7,9 @@ import numpy as np
 from services.rl_policy.algorithms.algorithm import Doubles, State, Transitions
 from services.rl_policy.algorithms.normaliser import CLIP, Normaliser
 
+MOST_RUNNING = 65_536
+"""Episodes that are followed; the one that has stood still longest is given up beyond that."""
+
 
 class RewardScale:
     """Follows each episode's discounted return so far, in the order of the log."""
@@ -27,6 +30,8 @@ class RewardScale:
             totals[row] = total
             if not ends[row]:
                 self._running[episode] = total
+        while len(self._running) > MOST_RUNNING:
+            del self._running[next(iter(self._running))]
         self._spread = self._spread.updated(totals)
         scaled: Doubles = np.clip(batch.reward / np.sqrt(self._spread.variance[0] + 1e-8), -CLIP, CLIP)
         return scaled

@@ -16,6 +16,9 @@ from services.rl_policy.algorithms.policies.heads import count_of
 from services.rl_policy.algorithms.policies.table import TablePolicy
 from services.rl_policy.algorithms.states import States
 
+MOST_WAITING = 65_536
+"""Episodes whose next action is awaited; the one that has waited longest is given up beyond that."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -130,6 +133,8 @@ class TableLearner:
         if ends:
             return self._update(step)
         self._waiting[episode] = step
+        if len(self._waiting) > MOST_WAITING:
+            del self._waiting[next(iter(self._waiting))]
         return error
 
     def _update(self, step: Step) -> float:
