@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import grpc
 import psutil
 from trunkline.policy.v1 import algorithms_pb2
 from trunkline.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
@@ -57,8 +58,11 @@ class Found:
 class Bench:
     """Measures one service."""
 
-    def __init__(self, stub: PolicyServiceStub, service: psutil.Process, seconds: float) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, stub: PolicyServiceStub, service: psutil.Process, seconds: float
+    ) -> None:
         self.found = Found()
+        self._channel = channel
         self._stub = stub
         self._service = service
         self._seconds = seconds
@@ -68,6 +72,9 @@ class Bench:
         dqn = algorithms_pb2.DqnParameters(train_interval=1, gradient_steps=1, learning_starts=256)
         await policy_load.create(self._stub, "bench", algorithms_pb2.Algorithm(dqn=dqn))
         await policy_load.act(self._stub, "bench", 32, WARM)
+        before = self._used()
+        empty = await policy_load.ask(self._channel, 32, self._seconds)
+        self._note("32 health checks", empty, len(empty.waits_ms), before)
         for callers in (1, 8, 32, 256):
             await self._acts(f"{callers} episode{'s' * (callers > 1)}", callers)
         for environments in (1, 64):
@@ -125,8 +132,8 @@ def service() -> Iterator[tuple[str, psutil.Process]]:
 
 async def measured(address: str, process: psutil.Process, seconds: float) -> Found:
     """Measure the service at `address`."""
-    async for stub in policy_load.connected(address):
-        bench = Bench(stub, process, seconds)
+    async for channel, stub in policy_load.connected(address):
+        bench = Bench(channel, stub, process, seconds)
         await bench.run()
         return bench.found
     raise AssertionError("a stub is yielded once")

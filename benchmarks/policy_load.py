@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import grpc
 import numpy as np
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from trunkline.policy.v1 import (
     algorithms_pb2,
     episodes_pb2,
@@ -78,6 +79,26 @@ async def act(stub: PolicyServiceStub, policy: str, callers: int, seconds: float
     return Acts(len(waits) / (time.perf_counter() - began), waits)
 
 
+async def ask(channel: grpc.aio.Channel, callers: int, seconds: float) -> Acts:
+    """Ask the same server how it is, in closed loops: what an rpc costs before anything is decided."""
+    check = channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=HealthCheckRequest.SerializeToString,
+        response_deserializer=HealthCheckResponse.FromString,
+    )
+    waits: list[float] = []
+    until = time.perf_counter() + seconds
+
+    async def caller() -> None:
+        while (began := time.perf_counter()) < until:
+            await check(HealthCheckRequest(), timeout=60)
+            waits.append(1e3 * (time.perf_counter() - began))
+
+    began = time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    return Acts(len(waits) / (time.perf_counter() - began), waits)
+
+
 async def roll(stub: PolicyServiceStub, policy: str, environments: int, messages: int) -> Acts:
     """Send `messages` steps of so many environments, each when the last was answered; rates are of actions.
 
@@ -127,9 +148,9 @@ def _tensor(rows: np.ndarray) -> values.Tensor:
     return values.Tensor(data_type=values.DATA_TYPE_FLOAT32, shape=rows.shape, data=rows.tobytes())
 
 
-async def connected(address: str) -> AsyncIterator[PolicyServiceStub]:
-    """Yield a stub once its server answers."""
+async def connected(address: str) -> AsyncIterator[tuple[grpc.aio.Channel, PolicyServiceStub]]:
+    """Yield a channel and a stub once their server answers."""
     async with grpc.aio.insecure_channel(address) as channel:
         stub = PolicyServiceStub(channel)
         await stub.ListPolicies(policies_pb2.ListPoliciesRequest(), wait_for_ready=True, timeout=120)
-        yield stub
+        yield channel, stub
