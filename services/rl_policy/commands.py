@@ -26,11 +26,23 @@ ALGORITHMS = (
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    train = verbs.add_parser("train", help="play a gymnasium environment here, and learn there")
+    _add_train_arguments(verbs.add_parser("train", help="play a gymnasium environment here, and learn there"))
+    verbs.add_parser("list", help="list the policies")
+    promote = verbs.add_parser("promote", help="give a version live episodes (operators)")
+    promote.add_argument("policy")
+    promote.add_argument("version", type=int)
+    promote.add_argument("--share", type=float, default=1.0, help="of live episodes (default: 1)")
+    for each in verbs.choices.values():
+        each.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="print JSON, for machines"
+        )
+
+
+def _add_train_arguments(train: argparse.ArgumentParser) -> None:
     train.add_argument("--algorithm", choices=ALGORITHMS, required=True, help="how to learn")
     train.add_argument("--env", required=True, metavar="ID", help="gymnasium's id: CartPole-v1")
     train.add_argument("--steps", type=_count, required=True, metavar="N", help="steps to learn from")
-    train.add_argument("--seed", type=int, default=0, metavar="N", help="repeats a run (default: 0)")
+    train.add_argument("--seed", type=_seed, default=0, metavar="N", help="repeats a run (default: 0)")
     train.add_argument("--name", default="", help="the policy's name (default: made of algorithm and env)")
     train.add_argument(
         "--environments", type=_count, default=1, metavar="K", help="environments side by side (default: 1)"
@@ -46,21 +58,19 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--episodes", type=_count, default=100, metavar="N", help="greedy episodes at the end (default: 100)"
     )
-    verbs.add_parser("list", help="list the policies")
-    promote = verbs.add_parser("promote", help="give a version live episodes (operators)")
-    promote.add_argument("policy")
-    promote.add_argument("version", type=int)
-    promote.add_argument("--share", type=float, default=1.0, help="of live episodes (default: 1)")
-    for each in verbs.choices.values():
-        each.add_argument(
-            "--json", action="store_true", default=argparse.SUPPRESS, help="print JSON, for machines"
-        )
 
 
 def _count(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 1 << 31:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 2^31 - 1, not {text}")
     return number
 
 

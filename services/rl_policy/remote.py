@@ -82,10 +82,7 @@ class RemotePlayer:
         )
         self._requests.put(rollout_pb2.RolloutRequest(start=start))
         self.played.policy_version = next(self._answers).started.policy_version
-        resets = [each.reset(seed=seed + index) for index, each in enumerate(environments)]
-        first = rollout_pb2.RolloutStep(observations=self._tensor([each[0] for each in resets]))
-        first.action_masks = self._mask_bytes([each[1] for each in resets])
-        self._moves = self._send(first)
+        self._moves = self._send(self._first(seed))
 
     def play(self, steps: int) -> None:
         """Take at least `steps` further steps, all environments together."""
@@ -108,6 +105,12 @@ class RemotePlayer:
         self._requests.put(None)
         for _ in self._answers:
             pass
+
+    def _first(self, seed: int) -> rollout_pb2.RolloutStep:
+        resets = [each.reset(seed=seed + index) for index, each in enumerate(self._environments)]
+        step = rollout_pb2.RolloutStep(observations=self._tensor([each[0] for each in resets]))
+        step.action_masks = self._mask_bytes([each[1] for each in resets])
+        return step
 
     def _step(self) -> rollout_pb2.RolloutStep:
         """Step every environment, and reset those that ended."""

@@ -11,7 +11,7 @@ from services.kit.errors import invalid
 from services.rl_policy.algorithms.algorithm import Bools, Doubles
 from services.rl_policy.episode_messages import check_tags, mode_of, stage_of
 from services.rl_policy.rollout import Frame, Move, Opening
-from services.rl_policy.spaces import Space
+from services.rl_policy.spaces import Floats, Space
 from services.rl_policy.specification import Specification
 from services.rl_policy.value_messages import decode_masks, decode_rows, encode_rows
 
@@ -50,17 +50,13 @@ def decode_step(
     ended = _count(terminated) + _count(truncated)
     if not begun and (ended or step.rewards):
         raise invalid("step.rewards", "must be empty in the first step, like everything about an outcome")
-    finals = None
-    if ended:
-        field = "step.final_observations"
-        finals = decode_rows(step.final_observations, specification.observation, ended, field)
     return Frame(
         decode_rows(step.observations, specification.observation, k, "step.observations"),
         decode_masks(step.action_masks, k, specification.action, "step.action_masks"),
         None if step.rewards_follow or not begun else _rewards(step.rewards, k),
         terminated,
         truncated,
-        finals,
+        _finals(step, specification, ended) if ended else None,
         mode_of(step.mode, "step.mode"),
     )
 
@@ -84,6 +80,11 @@ def encode_move(space: Space, move: Move) -> pb.RolloutResponse:
         durable_steps=move.durable,
     )
     return pb.RolloutResponse(actions=actions)
+
+
+def _finals(step: pb.RolloutStep, specification: Specification, ended: int) -> Floats:
+    field = "step.final_observations"
+    return decode_rows(step.final_observations, specification.observation, ended, field)
 
 
 def _flags(flags: Sequence[bool], count: int, field: str) -> Bools | None:

@@ -65,25 +65,12 @@ def train(channel: grpc.Channel, run: TrainingRun, say: Callable[[str], None]) -
     """Train and judge a policy; return what it came to. Raises grpc.RpcError and CommandError."""
     stub = PolicyServiceStub(channel)
     environments = [_made(run.environment_id) for _ in range(run.environments)]
-    request = policies_pb2.CreatePolicyRequest(
-        name=run.name,
-        environment=environment_of(environments[0], run.environment_id),
-        algorithm=_algorithm(run),
-        seed=run.seed,
-    )
-    stub.CreatePolicy(request, timeout=UNARY_SECONDS)
-    start = training_pb2.StartTrainingRequest(policy=run.name, step_budget=run.steps)
-    stub.StartTraining(start, timeout=UNARY_SECONDS)
+    _begin(stub, run, environments[0])
     began = time.perf_counter()
     with RemotePlayer(stub, run.name, environments, seed=run.seed, lock_step=True) as player:
         _learn(player, run, say)
     took = time.perf_counter() - began
-    watch = training_pb2.WatchTrainingRequest(policy=run.name)
-    for _ in stub.WatchTraining(watch, timeout=FINISH_SECONDS):
-        pass  # it ends when the last step was learned from, and kept
-    status = stub.StopTraining(
-        training_pb2.StopTrainingRequest(policy=run.name), timeout=UNARY_SECONDS
-    ).status
+    status = _finished(stub, run.name)
     version = stub.GetVersion(versions_pb2.GetVersionRequest(policy=run.name), timeout=UNARY_SECONDS).version
     earned = _judge(stub, run)
     return {
@@ -96,6 +83,26 @@ def train(channel: grpc.Channel, run: TrainingRun, say: Callable[[str], None]) -
         "seed": run.seed,
         "wall_s": round(took, 2),
     }
+
+
+def _begin(stub: PolicyServiceStub, run: TrainingRun, environment: Any) -> None:
+    request = policies_pb2.CreatePolicyRequest(
+        name=run.name,
+        environment=environment_of(environment, run.environment_id),
+        algorithm=_algorithm(run),
+        seed=run.seed,
+    )
+    stub.CreatePolicy(request, timeout=UNARY_SECONDS)
+    start = training_pb2.StartTrainingRequest(policy=run.name, step_budget=run.steps)
+    stub.StartTraining(start, timeout=UNARY_SECONDS)
+
+
+def _finished(stub: PolicyServiceStub, policy: str) -> training_pb2.TrainingStatus:
+    watch = training_pb2.WatchTrainingRequest(policy=policy)
+    for _ in stub.WatchTraining(watch, timeout=FINISH_SECONDS):
+        pass  # it ends when the last step was learned from, and kept
+    stop = training_pb2.StopTrainingRequest(policy=policy)
+    return stub.StopTraining(stop, timeout=UNARY_SECONDS).status
 
 
 def _learn(player: RemotePlayer, run: TrainingRun, say: Callable[[str], None]) -> None:
