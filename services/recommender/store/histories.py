@@ -86,11 +86,7 @@ class Histories:
 
     def forget(self, user_id: str, session_ids: Sequence[str] = ()) -> int:
         """Drop what is kept of a user and sessions; return how many entries that were."""
-        dropped = [
-            self._slots.pop(key, None) for key in (user_id, *(_SESSION + each for each in session_ids))
-        ]
-        self._bytes -= sum(each.bytes for each in dropped if each is not None)
-        return sum(each is not None for each in dropped)
+        return sum(self._drop(key) for key in (user_id, *(_SESSION + each for each in session_ids)))
 
     def clear(self) -> None:
         """Drop everything; it is read again when it is wanted."""
@@ -164,7 +160,7 @@ class Histories:
                 await self._read(slots)
             except Exception as error:  # noqa: BLE001 - those who wait get it
                 for key, slot in slots.items():
-                    self.forget(key) if not key.startswith(_SESSION) else self.forget("", (key[1:],))
+                    self._drop(key)
                     slot.fail(error)
             self._evict()
 
@@ -184,6 +180,11 @@ class Histories:
             slot.load(found)
             if self._slots.get(key) is slot:
                 self._bytes += slot.bytes - before
+
+    def _drop(self, key: str) -> bool:
+        slot = self._slots.pop(key, None)
+        self._bytes -= slot.bytes if slot is not None else 0
+        return slot is not None
 
     def _evict(self) -> None:
         while self._slots and (len(self._slots) > self._limits.entries or self._bytes > self._limits.bytes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
+from sys import intern
 from typing import Any, Literal
 
 import numpy as np
@@ -64,7 +65,8 @@ def _columns(key: Any, *more: Any) -> Select[Any]:
 def _loaded(rows: Sequence[Any]) -> Loaded:
     history = History(
         np.array([row[2] for row in rows], np.int32),
-        tuple(row[3] for row in rows),
+        # Each type once in memory, however many events have it.
+        tuple(intern(row[3]) for row in rows),
         np.array([row[4] for row in rows], np.float32),
         np.array([row[5] for row in rows], np.float64),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from sys import intern
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +58,7 @@ class Slot:
     def add(self, sequence: int, row: int, event: Event, mode: WriteMode) -> int:
         """Take in a new event; return by how many bytes the slot grew."""
         before = self.bytes
-        self._new.append(_New(sequence, row, event.event_type, event.value, event.timestamp, mode))
+        self._new.append(_New(sequence, row, intern(event.event_type), event.value, event.timestamp, mode))
         self.bytes += NEW_BYTES
         if len(self._new) >= _MANY and self.loading is None and self._limit:
             self.history(self._limit)
