@@ -65,9 +65,9 @@ def test_it_installs_one_extra_that_exists_at_the_versions_tested_together(name:
 
 
 @every_image
-def test_only_the_worker_has_torch(name: str):
+def test_only_what_computes_with_networks_has_torch(name: str):
     needed = closure(installed(name)[0])
-    assert any(requirement.startswith("torch") for requirement in needed) == (name == "worker")
+    assert any(requirement.startswith("torch") for requirement in needed) == (name in {"worker", "rl_policy"})
 
 
 def closure(extra: str) -> set[str]:
