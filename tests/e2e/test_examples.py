@@ -47,6 +47,12 @@ def test_the_python_example_compares_texts(mesh_address: str) -> None:
     assert_alike(printed)
 
 
+def test_the_python_example_plays_an_environment_that_is_learned(mesh_address: str) -> None:
+    script = str(EXAMPLES / "python" / "policy.py")
+    printed = output([sys.executable, script, "CartPole-v1", "800"], mesh_address)
+    assert "after 800 steps of CartPole-v1" in printed
+
+
 @needs_node
 def test_the_node_example_streams_an_answer(mesh_address: str) -> None:
     script = str(EXAMPLES / "node" / "generate.js")
