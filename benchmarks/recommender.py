@@ -1,8 +1,8 @@
-"""`python -m benchmarks.recommender`: lists by the recommender's port, from another process, and what they cost.
+"""`python -m benchmarks.recommender`: lists by the recommender's port, from another process.
 
-MovieLens-100K with the default blend, and 1 M users by 100,000 items with 64 published factors. Beside them stand,
-in-process and in the same run, what brute force in numpy does with the same vectors and, where it is installed,
-`implicit`: neither has a port, filters, or what a user did a moment ago.
+MovieLens-100K with the default blend, and 1 M users by 100,000 items with 64 published factors. Beside them
+stand, in-process and in the same run, what brute force in numpy does with the same vectors and, where it is
+installed, `implicit`: neither has a port, filters, or what a user did a moment ago.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def measured_movielens(scale: Scale) -> Found:
             write(channel, movielens())
             begun = time.perf_counter()
             train(channel, [])
-            found.rows.append(("ML-100K: Train, by a process of its own", f"{time.perf_counter() - begun:.1f} s", "", ""))
+            found.rows.append(
+                ("ML-100K: Train, by a process of its own", f"{time.perf_counter() - begun:.1f} s", "", "")
+            )
         ask = asking(running, "", 943, 1, scale.seconds)
         _closed(found, "ML-100K: Recommend", ask)
         at = ask("open", 1_000)
@@ -83,7 +85,7 @@ def measured_large(scale: Scale) -> Found:
         found.rows.append(("StreamEvents, 500 a message: durable events", f"{rate:,.0f}", "", ""))
         found.goals.append(Goal("durable events a second", rate, 50_000))
         ask = asking(running, "u", scale.users, 0, scale.seconds)
-        name = f"{scale.users:,} users × {scale.items:,} items"
+        name = f"{scale.users:,} users by {scale.items:,} items"
         _closed(found, f"{name}: Recommend", ask)
         at = ask("open", 300)
         found.rows.append(row(f"{name}: Recommend at 300 a second", at))

@@ -39,7 +39,9 @@ class Host:
     def start(self) -> float:
         """Start it and return the seconds until it answers."""
         begun = time.perf_counter()
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRUNKLINE_", "OTEL_"))}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("TRUNKLINE_", "OTEL_"))
+        }
         own = {"TRUNKLINE_LISTEN": self.address, "TRUNKLINE_STATE": str(self.folder), "TRUNKLINE_MONITOR": ""}
         with (self.folder / "log").open("ab") as log:
             command = [sys.executable, "-P", "-m", "services.recommender"]
@@ -86,12 +88,14 @@ def write_items(stub: RecommenderServiceStub, count: int) -> None:
 
 
 def write_events(stub: RecommenderServiceStub, events: int, users: int, items: int) -> float:
-    """Stream events of users in turn on random items, 500 a message; return how many a second became durable."""
+    """Stream events of users in turn on random items; return how many a second became durable."""
     chosen = np.random.default_rng(5).zipf(1.2, events) % items
     requests = [
         events_pb2.StreamEventsRequest(
             events=[
-                events_pb2.Event(event_id=f"e{n}", event_type="view", user_id=f"u{n % users}", item_id=f"i{chosen[n]}")
+                events_pb2.Event(
+                    event_id=f"e{n}", event_type="view", user_id=f"u{n % users}", item_id=f"i{chosen[n]}"
+                )
                 for n in range(first, min(first + _MESSAGE, events))
             ]
         )
@@ -109,7 +113,9 @@ def publish(stub: RecommenderServiceStub, items: int, dimensions: int) -> None:
     factors = np.random.default_rng(7).standard_normal((items, dimensions)).astype("<f4") / dimensions**0.5
 
     def messages() -> Iterator[models_pb2.PublishModelRequest]:
-        model = models_pb2.PublishedModel(version="random", origin="benchmark", dimensions=dimensions, promote=True)
+        model = models_pb2.PublishedModel(
+            version="random", origin="benchmark", dimensions=dimensions, promote=True
+        )
         yield models_pb2.PublishModelRequest(model=model)
         for first in range(0, items, _ITEMS_A_MESSAGE):
             numbers = range(first, min(first + _ITEMS_A_MESSAGE, items))

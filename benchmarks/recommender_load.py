@@ -1,8 +1,8 @@
-"""`python -m benchmarks.recommender_load ADDRESS KIND …`: callers in a process of their own; prints one JSON line.
+"""`python -m benchmarks.recommender_load ADDRESS KIND …`: callers in a process of their own.
 
-closed CALLERS SECONDS: callers one after the other's answer; open RATE SECONDS: requests at even distances whatever
-the answers take, so that a slow answer delays no request (no coordinated omission). Users are `u0` … by turns,
-or the ids of MovieLens with --first 1 and no prefix.
+closed CALLERS SECONDS: each asks again when answered; open RATE SECONDS: requests at even distances whatever
+the answers take, so that a slow answer delays no request (no coordinated omission). Users are `u0` and so on,
+or the ids of MovieLens with --first 1 and no prefix. It prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -63,14 +63,18 @@ class Callers:
         await asyncio.gather(*tasks)
 
 
-async def changed(stub: RecommenderServiceStub, prefix: str, users: int, first: int, rounds: int) -> list[float]:
+async def changed(
+    stub: RecommenderServiceStub, prefix: str, users: int, first: int, rounds: int
+) -> list[float]:
     """Return the seconds from the sending of an event to the answer that knows it, `rounds` times."""
     waits = []
     for number in range(rounds):
         user_id = f"{prefix}{first + number * _STEP % users}"
         request = recommendations_pb2.RecommendRequest(user_id=user_id)
         top = (await stub.Recommend(request)).items[0].item_id
-        event = events_pb2.Event(event_id=f"b{time.time_ns()}", event_type="view", user_id=user_id, item_id=top)
+        event = events_pb2.Event(
+            event_id=f"b{time.time_ns()}", event_type="view", user_id=user_id, item_id=top
+        )
         begun = time.perf_counter()
         await stub.RecordEvents(events_pb2.RecordEventsRequest(events=[event]))
         while top in [each.item_id for each in (await stub.Recommend(request)).items]:

@@ -1,4 +1,4 @@
-"""Approximate search: HNSW over a version's vectors (Malkov & Yashunin, 2018; voyager), where exact scores cost much.
+"""Approximate search: HNSW over a version's vectors (Malkov & Yashunin, 2018), by voyager.
 
 Built aside, before its version serves, and never changed. Its answers are looked through for what may not be
 shown; whoever is left with too few is scored exactly.
@@ -41,7 +41,7 @@ class AnnIndex:
         return cls(model.name, index)
 
     def search(self, users: Floats, count: int) -> tuple[NDArray[np.intp], Floats]:
-        """Return (B, k) columns and dot products of folded-in users (B, d), best first; k is at least `count`."""
+        """Return (B, k) columns and dot products of users (B, d), best first; k is `count` or more."""
         wanted = min(count + _ROOM, len(self.index))
         columns, distances = self.index.query(
             np.ascontiguousarray(users, np.float32), wanted, query_ef=max(2 * wanted, _BUILD_EFFORT)
@@ -49,9 +49,9 @@ class AnnIndex:
         return np.asarray(columns, np.intp), np.asarray(1.0 - distances, np.float32)
 
 
-def nearest(index: AnnIndex, users: Floats, count: int, banned: list[NDArray[np.int32]], penalty: Floats) -> (
-    tuple[NDArray[np.intp], Floats] | None
-):
+def nearest(
+    index: AnnIndex, users: Floats, count: int, banned: list[NDArray[np.int32]], penalty: Floats
+) -> tuple[NDArray[np.intp], Floats] | None:
     """Return (B, count) columns and dot products without the banned ones and those with a penalty.
 
     None where too few are left for somebody.

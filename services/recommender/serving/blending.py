@@ -2,8 +2,8 @@
 
 z-score: each source's scores less their mean, over their standard deviation, per user; the weighted sum
 (Wu, Crestani & Bi, "Evaluating score normalization methods in data fusion", AIRS 2006). The spread of a
-source's scores counts. Reciprocal rank: the weighted sum of 1 / (60 + rank) (Cormack, Clarke & Büttcher, SIGIR
-2009); only the order counts.
+source's scores counts. Reciprocal rank: the weighted sum of 1 / (60 + rank) (Cormack, Clarke & Büttcher,
+SIGIR 2009); only the order counts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def z_scores(scores: Floats) -> Floats:
 
 
 def reciprocal_ranks(scores: Floats) -> Floats:
-    """Return (B, n): 1 / (60 + rank) by descending score, rank 1 the best; equal scores in order of columns."""
+    """Return (B, n): 1 / (60 + rank) by descending score, from rank 1; equal scores in order of columns."""
     order = np.argsort(-scores, axis=1, kind="stable")
     values = (1.0 / (RANK_OFFSET + np.arange(1, scores.shape[1] + 1))).astype(np.float32)
     ranks = np.empty_like(scores, dtype=np.float32)

@@ -1,8 +1,9 @@
 """Filters: which rows of the catalogue an expression finds, all at once.
 
 `category in ["a", "b"] and price < 20 and not hidden`. Names: `category`, `tag`, `item_id`, `timestamp` (Unix
-seconds), `age` (seconds since then), `hidden` and attributes. Of several words one is enough: `"red" in colours`
-and `colours == "red"` say the same. Every comparison with what an item lacks is false, `!=` and `not in` too.
+seconds), `age` (seconds since then), `hidden` and attributes. Of several words one is enough:
+`"red" in colours` and `colours == "red"` say the same. Every comparison with what an item lacks is false, `!=`
+and `not in` too.
 """
 
 from __future__ import annotations

@@ -116,9 +116,7 @@ def similar_users(
         found.update(model.neighbours(history, max_results)[0])
     length = float(np.linalg.norm(taste.weights))
     for user_id, other in others:
-        common, mine, theirs = np.intersect1d(
-            taste.rows, other.rows, assume_unique=True, return_indices=True
-        )
+        common, mine, theirs = np.intersect1d(taste.rows, other.rows, assume_unique=True, return_indices=True)
         if len(common):
             product = float(taste.weights[mine] @ other.weights[theirs])
             found[user_id] = product / (length * float(np.linalg.norm(other.weights)))

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.recommender.entities import Rows
-from services.recommender.serving.ann import AnnIndex
 from services.recommender.models.model import Model, RatingModel, UserModel
+from services.recommender.serving.ann import AnnIndex
 
 Columns = NDArray[np.int32]
 

@@ -1,4 +1,4 @@
-"""The index finds nearly what exact scoring does, leaves out what may not be shown, and says when it cannot."""
+"""The index finds nearly what exact scoring does, without what may not be shown, and says when it cannot."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def work(version: Served, penalty: np.ndarray, excluded: list[np.ndarray]) -> Wo
         rows = np.sort(random.choice(ITEMS, 5, replace=False)).astype(np.int32)
         ones = np.ones(5, np.float32)
         tastes.append(Taste(rows, ones, ones, ones, rows))
-    return Work(version, {"ials": 1.0}, {}, "z_score", tastes, penalty, excluded, [None] * USERS, [COUNT] * USERS)
+    return Work(
+        version, {"ials": 1.0}, {}, "z_score", tastes, penalty, excluded, [None] * USERS, [COUNT] * USERS
+    )
 
 
 def test_it_finds_nearly_what_exact_scoring_does():

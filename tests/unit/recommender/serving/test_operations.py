@@ -7,7 +7,6 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from tests.unit.recommender.serving.worlds import film, opened, populated
 
 from services.kit.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.kit.settings import SettingsError
@@ -17,6 +16,7 @@ from services.recommender.serving.gate import check
 from services.recommender.serving.operations import Gate, Policy, TrainRequest
 from services.recommender.serving.query import Query
 from services.recommender.store.experiments import Experiment, Variant
+from tests.unit.recommender.serving.worlds import film, opened, populated
 
 PATIENCE_S = 120.0
 
@@ -110,7 +110,9 @@ async def test_an_experiment_reports_what_its_variants_led_to(tmp_path: Path):
             if made.variant == "new":
                 clicks += 1
                 clicked = made.items[0].item_id
-                event = Event(f"c{viewer}", "click", clicked, user_id, recommendation_id=made.recommendation_id)
+                event = Event(
+                    f"c{viewer}", "click", clicked, user_id, recommendation_id=made.recommendation_id
+                )
                 await world.store.log.append([event])
         report = await experiments.report("e")
         control, new = report.variants

@@ -91,7 +91,12 @@ def test_units_are_shared_out_by_weight_and_stay_where_they_are():
 
 @pytest.mark.parametrize(
     "variants",
-    [(Variant("a"),), (Variant("a"), Variant("a")), (Variant("a", 0), Variant("b", 0)), (Variant("a", -1),) * 2],
+    [
+        (Variant("a"),),
+        (Variant("a"), Variant("a")),
+        (Variant("a", 0), Variant("b", 0)),
+        (Variant("a", -1),) * 2,
+    ],
 )
 def test_experiments_that_compare_nothing_are_refused(variants: tuple[Variant, ...]):
     with pytest.raises(InvalidArgument):

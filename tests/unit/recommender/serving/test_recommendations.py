@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from tests.unit.recommender.serving.worlds import FILMS, World, film, populated
 
 from services.kit.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.recommender.entities import Event
@@ -25,6 +24,7 @@ from services.recommender.serving.query import (
     Seen,
     SimilarQuery,
 )
+from tests.unit.recommender.serving.worlds import FILMS, World, film, populated
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A small world to recommend in: films in two genres, viewers of each, a store on SQLite, and serving over it."""
+"""A small world to recommend in: films of two genres, viewers of each, a store on SQLite, and serving."""
 
 from __future__ import annotations
 
