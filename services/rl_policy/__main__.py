@@ -32,7 +32,7 @@ async def main() -> None:
         async with Server(settings.listen, telemetry, grace=settings.drain_s) as server:
             service = PolicyService(parts)
             server.add(SERVICE, add_PolicyServiceServicer_to_server, service, serving=False)
-            server.on_stop(parts.registry.close)
+            server.on_stop(parts.close)
             await server.start()
             await parts.registry.resume()
             async with parts.registry.following(settings.policy_follow_s):

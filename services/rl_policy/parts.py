@@ -30,6 +30,11 @@ class Parts:
     play: Play
     judge: Judge
 
+    async def close(self) -> None:
+        """Write what waits, keep what was learned, end every learner."""
+        self.diary.flush()
+        await self.registry.close()
+
     @classmethod
     def of(
         cls,

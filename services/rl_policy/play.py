@@ -196,13 +196,13 @@ class Play:
         decision = Decision(self._diary.number(), sight, choice)
         closed = run.decide(decision)
         if closed is not None:
-            self._keep(run, served, closed)
+            self._keep(run, served, closed, soon=False)
         return decision
 
-    def _keep(self, run: Run, served: Served, step: Step) -> asyncio.Future[int]:
+    def _keep(self, run: Run, served: Served, step: Step, *, soon: bool = True) -> asyncio.Future[int]:
         batch, settled = transitions([step])
         run.in_time += step.outcome.reward or 0.0
-        run.saved = self._diary.keep(served, run.stage, batch, settled, [run.account])
+        run.saved = self._diary.keep(served, run.stage, batch, settled, [run.account], soon=soon)
         run.saved.add_done_callback(_looked_at)
         return run.saved
 

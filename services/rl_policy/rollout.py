@@ -21,7 +21,7 @@ from services.rl_policy.served import Served
 from services.rl_policy.store.records import Episode, Phase
 
 MAX_ENVIRONMENTS = 4_096
-MAX_UNSAVED = 64
+MAX_UNSAVED = 2_048
 """Steps that wait for the disk; then the next one waits for them."""
 
 
@@ -134,6 +134,7 @@ class Rollout:
         """Cut what runs; return when everything is on disk."""
         ends = [self._end(index, Phase.TRUNCATED) for index in range(len(self._accounts))]
         self._accounts = []
+        self._diary.flush()
         await asyncio.gather(*self._unsaved, *ends)
 
     def leave(self) -> None:
@@ -162,14 +163,14 @@ class Rollout:
         episode = Episode(
             number, served.name, version, opening.stage.value, variant, key, dict(opening.tags), started
         )
-        self._diary.begin(served, episode).add_done_callback(_looked_at)
+        self._diary.begin(served, episode, soon=False).add_done_callback(_looked_at)
         return account, brain
 
     async def _close(self, last: _Open, frame: Frame) -> None:
         batch, ended = self._transitions(last, frame)
         settled = np.full(len(ended), frame.rewards is not None)
         stage = self._opening.stage
-        saved = self._diary.keep(self._served, stage, batch, settled, self._accounts)
+        saved = self._diary.keep(self._served, stage, batch, settled, self._accounts, soon=False)
         saved.add_done_callback(_looked_at)
         self._unsaved.append(saved)
         self._steps += 1
@@ -227,7 +228,8 @@ class Rollout:
 
     def _end(self, index: int, phase: Phase) -> asyncio.Future[None]:
         account = self._accounts[index]
-        return self._diary.end(account, phase, int(self._steps[index]), float(self._in_time[index]))
+        steps, in_time = int(self._steps[index]), float(self._in_time[index])
+        return self._diary.end(account, phase, steps, in_time, soon=False)
 
     def _act(self, frame: Frame) -> tuple[Actions, Ints]:
         """Choose for all rows; each version that acts is asked once."""

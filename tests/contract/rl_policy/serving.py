@@ -62,7 +62,7 @@ async def serving(
         )
         async with Server("127.0.0.1:0", telemetry, grace=0.0) as server:
             server.add(SERVICE, add_PolicyServiceServicer_to_server, PolicyService(parts))
-            server.on_stop(parts.registry.close)
+            server.on_stop(parts.close)
             port = await server.start()
             await parts.registry.resume()
             address = f"127.0.0.1:{port}"
