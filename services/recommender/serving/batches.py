@@ -7,6 +7,7 @@ one scoring thread, where BLAS leaves the interpreter to the loop.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +25,11 @@ T = TypeVar("T")
 MOST_WAITING = 4_096
 MOST_TOGETHER = 256
 _RETRY_AFTER_S = 0.2
-_INLINE_S = 0.002
+_INLINE_S = 0.005
 """What the event loop may be held up by at once."""
+_SWITCH_S = 0.0002
+"""How long a thread that wants the interpreter waits for one that runs. By Python's default, 5 ms, each of the
+twenty calls that score a batch could wait as long behind a busy event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ class ScoringThread:
     """Runs pure work in the event loop while it is short by experience, else on one thread."""
 
     def __init__(self) -> None:
+        sys.setswitchinterval(_SWITCH_S)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scoring")
         self._costs: dict[str, float] = {}
 

@@ -91,7 +91,7 @@ class Configuration:
             return cls()
         try:
             return _configuration(tomllib.loads(Path(path).expanduser().read_text()))
-        except (OSError, ValueError, TypeError, KeyError, InvalidArgument) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, InvalidArgument) as error:
             raise SettingsError(f"The recommender's configuration {path} cannot be used: {error}") from error
 
 

@@ -2,7 +2,7 @@
 
 `category in ["a", "b"] and price < 20 and not hidden`. Names: `category`, `tag`, `item_id`, `timestamp` (Unix
 seconds), `age` (seconds since then), `hidden` and attributes. Of several words one is enough:
-`"red" in colours` and `colours == "red"` say the same. Every comparison with what an item lacks is false, `!=`
+`"red" in colours` and `colours == "red"` say the same. What an item lacks makes every comparison false, `!=`
 and `not in` too.
 """
 
@@ -114,7 +114,7 @@ def _equal(catalogue: Catalogue, name: str, value: Literal, now: float) -> Mask:
     if isinstance(value, str):
         return _with_words(catalogue, name, [value])
     if isinstance(value, bool):
-        return _flags(catalogue, name) == int(value)
+        return np.asarray(_flags(catalogue, name) == int(value), dtype=bool)
     return np.asarray(_numbers(catalogue, name, now) == value, dtype=bool)
 
 

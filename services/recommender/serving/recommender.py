@@ -106,6 +106,8 @@ class Recommender:
     async def similar_users(self, user_id: str, max_results: int) -> list[SimilarUser]:
         """Return the users whose taste is most like this one's; none where nothing is known of the user."""
         _check(max_results)
+        if len(self._store.histories.latest_users(_COMPARED)) < _COMPARED:
+            await self._store.histories.warm(_COMPARED)
         ids = [each for each in self._store.histories.latest_users(_COMPARED) if each != user_id]
         mine, *others = await self._store.histories.of([user_id, *ids])
         tastes = [(each, self._tastes.of(each, history)) for each, history in zip(ids, others, strict=True)]
