@@ -28,8 +28,8 @@ _RETRY_AFTER_S = 0.2
 _INLINE_S = 0.005
 """What the event loop may be held up by at once."""
 _SWITCH_S = 0.0002
-"""How long a thread that wants the interpreter waits for one that runs. By Python's default, 5 ms, each of the
-twenty calls that score a batch could wait as long behind a busy event loop."""
+"""How long a thread that wants the interpreter waits for one that runs. By Python's default, 5 ms, each of
+the twenty calls that score a batch could wait as long behind a busy event loop."""
 
 
 @dataclass(frozen=True, slots=True)

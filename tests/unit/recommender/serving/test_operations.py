@@ -16,7 +16,7 @@ from services.recommender.serving.gate import check
 from services.recommender.serving.operations import Gate, Policy, TrainRequest
 from services.recommender.serving.query import Query
 from services.recommender.store.experiments import Experiment, Variant
-from tests.unit.recommender.serving.worlds import film, opened, populated
+from tests.unit.recommender.serving.worlds import World, film, opened, populated
 
 PATIENCE_S = 120.0
 
@@ -130,34 +130,32 @@ async def test_an_experiment_reports_what_its_variants_led_to(tmp_path: Path):
         assert (await world.serving.recommender.recommend(Query("war-viewer-0"))).experiment == ""
 
 
-async def test_a_watch_tells_of_each_list_that_differs(tmp_path: Path):
-    async with populated(tmp_path) as world:
-        await world.train()
-        async with (
-            aclosing(world.serving.watch.lists(Query("watched", max_results=5))) as lists,
-            asyncio.timeout(PATIENCE_S),
-        ):
-            assert (await anext(lists)).fallback == "cold_start"
-            await world.see("watched", "war-1", "war-2")
-            made = await anext(lists)
-            assert made.fallback == ""
-            gone = made.items[0].item_id
-            await world.store.catalogue.hide([gone])
-            assert gone not in [each.item_id for each in (await anext(lists)).items]
+async def test_a_watch_tells_of_each_list_that_differs(world: World):
+    async with (
+        aclosing(world.serving.watch.lists(Query("watched", max_results=5))) as lists,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        assert (await anext(lists)).fallback == "cold_start"
+        await world.see("watched", "war-1", "war-2")
+        made = await anext(lists)
+        assert made.fallback == ""
+        gone = made.items[0].item_id
+        await world.store.catalogue.hide([gone])
+        assert gone not in [each.item_id for each in (await anext(lists)).items]
 
 
-async def test_an_erased_user_is_unknown_again(tmp_path: Path):
-    async with populated(tmp_path) as world:
-        version = await world.train()
-        known = await world.serving.recommender.recommend(Query("war-viewer-0", record_impression=True))
-        receipt = await world.store.users.erase("war-viewer-0")
-        assert version in receipt.versions
-        assert receipt.rows["events"] == 6
-        after = await world.serving.recommender.recommend(Query("war-viewer-0"))
-        assert (known.fallback, after.fallback) == ("", "cold_start")
-        similar = await world.serving.recommender.similar_users("war-viewer-1", 50)
-        assert "war-viewer-0" not in [each.user_id for each in similar]
-        assert not [path for path in (tmp_path / "models").rglob("*") if b"viewer" in _content(path)]
+async def test_an_erased_user_is_unknown_again(world: World, tmp_path: Path):
+    recommend = world.serving.recommender.recommend
+    known = await recommend(Query("war-viewer-0", record_impression=True))
+    receipt = await world.store.users.erase("war-viewer-0")
+    assert receipt.versions == (world.serving.versions.live,)
+    assert receipt.rows["events"] == 6
+    after = await recommend(Query("war-viewer-0"))
+    assert (known.fallback, after.fallback) == ("", "cold_start")
+    similar = await world.serving.recommender.similar_users("war-viewer-1", 50)
+    assert similar
+    assert "war-viewer-0" not in [each.user_id for each in similar]
+    assert not [path for path in (tmp_path / "world" / "models").rglob("*") if b"viewer" in _content(path)]
 
 
 def _content(path: Path) -> bytes:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 
@@ -24,14 +23,7 @@ from services.recommender.serving.query import (
     Seen,
     SimilarQuery,
 )
-from tests.unit.recommender.serving.worlds import FILMS, World, film, populated
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with populated(tmp_path) as opened:
-        await opened.train()
-        yield opened
+from tests.unit.recommender.serving.worlds import FILMS, World, film
 
 
 def ids(items: Sequence[Recommended]) -> list[str]:
