@@ -24,7 +24,6 @@ from services.kit.command import CommandError
 DATASET = "ml-100k"
 LIKED = {"50": "Star Wars", "172": "The Empire Strikes Back", "181": "Return of the Jedi"}
 """Three films of MovieLens-100K by their ids: all that is known of the newcomer."""
-THEN = {"71": "The Lion King"}
 SHOWN = 5
 
 
@@ -32,6 +31,7 @@ SHOWN = 5
 class Suggestion:
     """A place of a list."""
 
+    item_id: str
     name: str
     why: str
 
@@ -43,6 +43,7 @@ class Suggestions:
     liked: tuple[str, ...]
     before: tuple[Suggestion, ...]
     then: str
+    """The film of the first place, liked too."""
     after: tuple[Suggestion, ...]
     milliseconds: float
     """From the event to the changed list, both calls together."""
@@ -62,14 +63,14 @@ def suggest(public: grpc.Channel, operators: grpc.Channel) -> Suggestions | None
         _like(stub, user_id, LIKED)
         before = _list(stub, user_id)
         began = time.perf_counter()
-        _like(stub, user_id, THEN)
+        _like(stub, user_id, [each.item_id for each in before[:1]])
         after = _list(stub, user_id)
         took = time.perf_counter() - began
     finally:
         RecommenderServiceStub(operators).EraseUser(EraseUserRequest(user_id=user_id), timeout=UNARY_SECONDS)
-    if not before or [each.name for each in before] == [each.name for each in after]:
+    if not before or [each.item_id for each in before] == [each.item_id for each in after]:
         raise CommandError("The recommender's list did not change with an event.")
-    return Suggestions(tuple(LIKED.values()), before, *THEN.values(), after, round(1e3 * took, 1))
+    return Suggestions(tuple(LIKED.values()), before, before[0].name, after, round(1e3 * took, 1))
 
 
 def _has_films(stub: RecommenderServiceStub) -> bool:
@@ -120,7 +121,7 @@ def _like(stub: RecommenderServiceStub, user_id: str, films: Iterable[str]) -> N
 def _list(stub: RecommenderServiceStub, user_id: str) -> tuple[Suggestion, ...]:
     options = RecommendOptions(max_results=SHOWN, explain=True, return_items=True)
     answer = stub.Recommend(RecommendRequest(user_id=user_id, options=options), timeout=UNARY_SECONDS)
-    return tuple(Suggestion(_name(each), each.explanation.text) for each in answer.items)
+    return tuple(Suggestion(each.item_id, _name(each), each.explanation.text) for each in answer.items)
 
 
 def _name(each: Recommendation) -> str:

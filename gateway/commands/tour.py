@@ -101,7 +101,7 @@ def _show_suggestions(console: Console, seen: Suggestions | None) -> None:
     console.print(f"A newcomer likes {', '.join(seen.liked)}:")
     for each in seen.before:
         console.print(f"  [bold]{escape(each.name)}[/bold]  [dim]{escape(each.why)}[/dim]")
-    console.print(f"… and then {seen.then}; {seen.milliseconds:.0f} ms later:")
+    console.print(f"… and likes {seen.then} too; {seen.milliseconds:.0f} ms later:")
     for each in seen.after:
         console.print(f"  [bold]{escape(each.name)}[/bold]  [dim]{escape(each.why)}[/dim]")
     console.print("[dim]MovieLens-100K by GroupLens, for research; the newcomer is erased again[/dim]")
