@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from services.kit.errors import TrunklineError
 from services.rl_policy.accounts import Account, Accounts
 from services.rl_policy.algorithms.algorithm import Bools, Transitions
-from services.rl_policy.episodes import Stage
+from services.rl_policy.episodes import Run, Stage, Step, transitions
 from services.rl_policy.served import Served
 from services.rl_policy.store.records import Episode, Joined, Phase, Reward
 from services.rl_policy.store.store import Store
@@ -34,6 +34,7 @@ class Diary:
         self._served: dict[str, Served] = {}
         self._accounts = Accounts(self._settled)
         self._later: list[tuple[Write, asyncio.Future[Any]]] = []
+        self._steps: dict[tuple[str, Stage], tuple[list[tuple[Step, Account]], asyncio.Future[int]]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def now(self) -> float:
@@ -60,17 +61,20 @@ class Diary:
         soon: bool = True,
     ) -> asyncio.Future[int]:
         """Write transitions (B,) of episodes with these accounts; the future ends when they are on disk."""
-        log = served.log_of(stage)
-        known = None if settled.all() else settled
-        saved = self._write(lambda: self._store.log.append(log, batch, known), soon=soon)
-        for index, account in enumerate(accounts):
-            if settled[index]:
-                self._accounts.earn(account, float(batch.reward[index]))
-            else:
-                self._accounts.await_reward(account, int(batch.decision_id[index]))
-        if log == served.log:
-            saved.add_done_callback(lambda _: served.training.wake())
+        saved = self._write(lambda: self._append(served, stage, batch, settled), soon=soon)
+        self._enter(batch, settled, accounts)
         return saved
+
+    def keep_step(self, served: Served, run: Run, step: Step) -> asyncio.Future[int]:
+        """Write one transition that nobody waits for, with those of others as one; as `keep`."""
+        key = (served.name, run.stage)
+        if key not in self._steps:
+            steps: list[tuple[Step, Account]] = []
+            done = self._write(lambda: self._keep_steps(served, run.stage, steps), soon=False)
+            self._steps[key] = steps, done
+        steps, done = self._steps[key]
+        steps.append((step, run.account))
+        return done
 
     def end(
         self, account: Account, phase: Phase, steps: int, in_time: float, *, soon: bool = True
@@ -87,7 +91,7 @@ class Diary:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        later, self._later = self._later, []
+        later, self._later, self._steps = self._later, [], {}
         for write, done in later:
             _pass_on(write, done)
 
@@ -106,6 +110,29 @@ class Diary:
     async def find(self, number: int) -> Episode:
         """Return an episode as it is written; raises NotFound (EPISODE_NOT_FOUND)."""
         return await asyncio.to_thread(self._store.episodes.get, number)
+
+    def _keep_steps(
+        self, served: Served, stage: Stage, steps: Sequence[tuple[Step, Account]]
+    ) -> asyncio.Future[int]:
+        batch, settled = transitions([step for step, _ in steps])
+        self._enter(batch, settled, [account for _, account in steps])
+        return self._append(served, stage, batch, settled)
+
+    def _enter(self, batch: Transitions, settled: Bools, accounts: Sequence[Account]) -> None:
+        for index, account in enumerate(accounts):
+            if settled[index]:
+                self._accounts.earn(account, float(batch.reward[index]))
+            else:
+                self._accounts.await_reward(account, int(batch.decision_id[index]))
+
+    def _append(
+        self, served: Served, stage: Stage, batch: Transitions, settled: Bools
+    ) -> asyncio.Future[int]:
+        log = served.log_of(stage)
+        saved = self._store.log.append(log, batch, None if settled.all() else settled)
+        if log == served.log:
+            saved.add_done_callback(lambda _: served.training.wake())
+        return saved
 
     def _write(self, write: Callable[[], asyncio.Future[T]], *, soon: bool) -> asyncio.Future[T]:
         if soon:

@@ -200,9 +200,12 @@ class Play:
         return decision
 
     def _keep(self, run: Run, served: Served, step: Step, *, soon: bool = True) -> asyncio.Future[int]:
-        batch, settled = transitions([step])
         run.in_time += step.outcome.reward or 0.0
-        run.saved = self._diary.keep(served, run.stage, batch, settled, [run.account], soon=soon)
+        if soon:
+            batch, settled = transitions([step])
+            run.saved = self._diary.keep(served, run.stage, batch, settled, [run.account])
+        else:
+            run.saved = self._diary.keep_step(served, run, step)
         run.saved.add_done_callback(_looked_at)
         return run.saved
 
