@@ -116,10 +116,11 @@ def _best(scores: Floats, gains: Floats, owners: NDArray[np.int64], windows: int
     last_of_ties = np.append(scores[1:] != scores[:-1], True)
     sums = np.where(last_of_ties, np.cumsum(changes), -np.inf)
     best = int(np.argmax(sums))
-    raw = max(sums[best], 0.0) - windows * profile.miss
     worst, perfect = -windows * profile.miss, windows * profile.detection
+    if sums[best] <= 0:  # better to detect nothing
+        return Result(0.0, math.inf, 0, 0)
     return Result(
-        100.0 * (raw - worst) / (perfect - worst),
+        100.0 * float(sums[best]) / (perfect - worst),
         float(scores[best]),
         int(fresh[: best + 1].sum()),
         int((owners[: best + 1] < 0).sum()),

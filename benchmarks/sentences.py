@@ -60,9 +60,9 @@ def cut(words: Sequence[tuple[str, int]], count: int, numbers: random.Random) ->
         yield " ".join(piece)
 
 
-def prose() -> Iterator[str]:
+def prose(sources: Sequence[str] = SOURCES) -> Iterator[str]:
     """Yield the sources' paragraphs, file by file in order of their names."""
-    for source in SOURCES:
+    for source in sources:
         spec = find_spec(source)
         if spec is None or spec.origin is None:
             raise ModuleNotFoundError(f"{source} is not installed: its documentation is what is embedded")

@@ -14,7 +14,7 @@ sample with labels, by isotonic regression (pool adjacent violators: Ayer et al.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -34,16 +34,16 @@ class Calibration:
 
     def __init__(self, labelled: Iterable[tuple[float, bool]]) -> None:
         """Learn from scores and whether each was of the positive class; raises ValueError of none."""
-        blocks: list[tuple[float, float, float]] = []  # least score, positives, count
-        for score, positive in sorted(labelled):
-            block = (score, float(positive), 1.0)
-            # One score has one probability, whatever the order in which its labels came.
-            while blocks and (
-                blocks[-1][0] == block[0] or blocks[-1][1] * block[2] >= block[1] * blocks[-1][2]
-            ):
-                least, positives, count = blocks.pop()
-                block = (least, positives + block[1], count + block[2])
-            blocks.append(block)
+        counts: dict[float, list[int]] = defaultdict(lambda: [0, 0])
+        for score, positive in labelled:
+            counts[score][0] += positive
+            counts[score][1] += 1
+        blocks: list[tuple[float, int, int]] = []  # least score, positives, count
+        for least, (positives, count) in sorted(counts.items()):
+            while blocks and blocks[-1][1] * count >= positives * blocks[-1][2]:
+                least, more, others = blocks.pop()  # noqa: PLW2901 - the block grows to the left
+                positives, count = positives + more, count + others  # noqa: PLW2901
+            blocks.append((least, positives, count))
         if not blocks:
             raise ValueError("a calibration needs labels")
         self._starts = [least for least, _, _ in blocks]

@@ -6,8 +6,8 @@ Siegmund ("Sequential Analysis", 1985, 2.53) a one-sided test without change run
 
     (exp(2 k b) - 2 k b - 1) / (2 k^2) points in the mean until its alarm,   b = limit + 1.166,
 
-13 million for k = 0.125 and limit 50, and 40 million for k = 0.5 and limit 16; after a shift of d
-deviations it takes about b / (d - k): 409 points for a quarter and 34 for one. m and s are learned over
+40 million for k = 0.125 and limit 55, and 57 million for k = 0.5 and limit 16; after a shift of d
+deviations it takes about b / (d - k): 449 points for a quarter and 34 for one. m and s are learned over
 `warm_up` points in which nothing is heard, and on as long as all is quiet, by the recursions of Welford
 (1962): that m is known to 1 / sqrt(warm_up) only is why the limits are above what Siegmund's formula asks
 for.
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from math import sqrt
 
-SMALL = (0.125, 50.0)
+SMALL = (0.125, 55.0)
 LARGE = (0.5, 16.0)
 """Slack and limit of each test, in deviations."""
 CLIP = 4.0
