@@ -168,9 +168,10 @@ def _closed(found: Found, name: str, ask: Callable[[str, float], dict[str, float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller and shorter, without a page")
+    parser.add_argument("--seconds", type=float, default=Scale.seconds, help="of each measurement")
     parser.add_argument("--only", choices=["movielens", "large"])
     arguments = parser.parse_args()
-    scale = Scale(20_000, 5_000, 40_000, 2.0) if arguments.quick else Scale()
+    scale = Scale(20_000, 5_000, 40_000, 2.0) if arguments.quick else Scale(seconds=arguments.seconds)
     parts = {"movielens": measured_movielens, "large": measured_large}
     found = [part(scale) for name, part in parts.items() if arguments.only in (None, name)]
     rows = [each for part in found for each in part.rows] + measured_in_process(scale)

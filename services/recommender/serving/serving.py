@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Self
 
+from scipy.sparse import issparse
+
 from services.kit.bandit import Bandit
+from services.recommender.models.item_item import ItemItem
+from services.recommender.models.model import Model
 from services.recommender.models.version_files import read_version
 from services.recommender.serving.ann import ABOVE, AnnIndex
 from services.recommender.serving.arranger import Arranger
@@ -33,6 +38,9 @@ from services.recommender.serving.versions import Versions
 from services.recommender.serving.watch import Watch
 from services.recommender.store.registry import Registry, Version
 from services.recommender.store.store import RecommenderStore
+
+_DENSE_ITEMS = 4_096
+"""Up to here a matrix of items by items takes at most 64 MB."""
 
 
 class Serving:
@@ -104,6 +112,13 @@ class Serving:
         self._thread.close()
 
 
+def _quick(model: Model) -> Model:
+    """Return the model with a small sparse matrix made dense, which histories are multiplied with faster."""
+    if isinstance(model, ItemItem) and issparse(model.weights) and model.items <= _DENSE_ITEMS:
+        return replace(model, weights=model.weights.toarray())
+    return model
+
+
 def _load(registry: Registry, version: Version) -> Served:
     """Return a version's models; raises FailedPrecondition (VERSION_UNUSABLE)."""
     stored = read_version(registry.path(version.name))
@@ -112,7 +127,7 @@ def _load(registry: Registry, version: Version) -> Served:
     large = len(stored.rows) > ABOVE and len(kept) == 1
     return Served(
         version=version.name,
-        models=stored.models,
+        models={name: _quick(model) for name, model in stored.models.items()},
         weights=kept,
         rows=stored.rows,
         item_ids=tuple(stored.item_ids),
