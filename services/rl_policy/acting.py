@@ -18,7 +18,7 @@ from services.rl_policy.algorithms.algorithm import Actions, Bools, Floats, Ints
 from services.rl_policy.specification import Specification
 
 TURNS = 12
-"""From a call's arrival to its question the event loop goes round about as often, each time in microseconds."""
+"""From a call's arrival to its question the event loop goes round about as often, in microseconds each."""
 MOST_TURNS = 8 * TURNS
 """After so many a batch begins, whoever still comes."""
 
