@@ -41,7 +41,7 @@ class Found:
     rows: dict[str, tuple[Acts, float]] = field(default_factory=dict)
     """The answers, and the rate per core of the service."""
     trained: int = 0
-    """Transitions learned from while acts were measured."""
+    """Updates that the learner made while acts were measured."""
 
     def goals(self) -> list[Goal]:
         """Return the goals."""
@@ -154,7 +154,7 @@ def page(found: Found, quietness: str) -> list[str]:
             "everything is kept."
         ),
         report.table(HEAD, lines),
-        f"While acts were measured under training, {found.trained:,} transitions were learned from.",
+        f"While acts were measured under training, the learner made {found.trained:,} updates.",
         report.goals_table(found.goals()),
     ]
 

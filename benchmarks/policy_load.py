@@ -127,9 +127,9 @@ async def train(stub: PolicyServiceStub, policy: str) -> None:
 
 
 async def learned(stub: PolicyServiceStub, policy: str) -> int:
-    """Return from how many transitions it has learned."""
+    """Return how many updates it has made."""
     answer = await stub.GetTraining(training_pb2.GetTrainingRequest(policy=policy), timeout=60)
-    return int(answer.status.steps)
+    return int(answer.status.updates)
 
 
 def _step(number: int, environments: int) -> rollout_pb2.RolloutStep:
