@@ -83,27 +83,42 @@ def read_profiles(folder: Path) -> dict[str, Profile]:
     return {name: _profile(each["CostMatrix"]) for name, each in told.items()}
 
 
-def score(recordings: Sequence[Recording], scores: Sequence[Floats], profile: Profile) -> Result:
-    """Return the score at the best threshold; `scores[i]` has a number for each point of `recordings[i]`.
+def score(
+    recordings: Sequence[Recording],
+    scores: Sequence[Floats],
+    profile: Profile,
+    threshold: float | None = None,
+) -> Result:
+    """Return the score at a threshold, or at the best one.
 
-    A point is detected whose number is not below the threshold.
+    `scores[i]` has a number for each point of `recordings[i]`; a point is detected whose number is not below
+    the threshold.
     """
     gains = [_gains(each, profile) for each in recordings]
     counted = [np.arange(len(each.values)) >= each.probation for each in recordings]
     firsts = np.cumsum([0, *(len(each.windows) for each in recordings)])
     owners = [_owners(each, first) for each, first in zip(recordings, firsts, strict=False)]
     kept = np.concatenate(counted)
-    return _best(
+    return _swept(
         np.concatenate(scores)[kept],
         np.concatenate(gains)[kept],
         np.concatenate(owners)[kept],
         sum(len(each.windows) for each in recordings),
         profile,
+        threshold=threshold,
     )
 
 
-def _best(scores: Floats, gains: Floats, owners: NDArray[np.int64], windows: int, profile: Profile) -> Result:
-    """Lower the threshold from score to score, and keep the best sum."""
+def _swept(
+    scores: Floats,
+    gains: Floats,
+    owners: NDArray[np.int64],
+    windows: int,
+    profile: Profile,
+    *,
+    threshold: float | None,
+) -> Result:
+    """Lower the threshold from score to score; stop at the one that is asked for, or at the best sum."""
     order = np.argsort(-scores, kind="stable")
     scores, gains, owners = scores[order], gains[order], owners[order]
     changes = np.where(owners < 0, gains, 0.0)
@@ -115,10 +130,10 @@ def _best(scores: Floats, gains: Floats, owners: NDArray[np.int64], windows: int
         fresh[places[0]] = 1.0
     last_of_ties = np.append(scores[1:] != scores[:-1], True)
     sums = np.where(last_of_ties, np.cumsum(changes), -np.inf)
-    best = int(np.argmax(sums))
+    best = int(np.argmax(sums)) if threshold is None else int((scores >= threshold).sum()) - 1
     worst, perfect = -windows * profile.miss, windows * profile.detection
-    if sums[best] <= 0:  # better to detect nothing
-        return Result(0.0, math.inf, 0, 0)
+    if best < 0 or (threshold is None and sums[best] <= 0):  # nothing is detected, and best so
+        return Result(0.0, math.inf if threshold is None else threshold, 0, 0)
     return Result(
         100.0 * float(sums[best]) / (perfect - worst),
         float(scores[best]),

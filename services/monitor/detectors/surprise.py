@@ -22,8 +22,8 @@ from services.monitor.detectors.tail import Tail
 
 NEAR, FAR = 3, 48
 LEVEL = 50
-KEEP = 4_000
-"""How many points back a stretch is compared with: two weeks of five minutes."""
+KEEP = 3_000
+"""How many points back a stretch is compared with: ten days of five minutes."""
 REMEMBER = 20_000
 """The values that a rarity is told by."""
 WARM_UP = 100

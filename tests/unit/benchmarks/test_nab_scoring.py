@@ -77,6 +77,14 @@ def test_one_threshold_holds_for_all_series():
     assert (found.found, found.false_alarms) == (2, 0)
 
 
+def test_a_threshold_may_be_given():
+    series, scores = recording(100, (50, 59)), np.zeros(100)
+    scores[[40, 50]] = 3.0, 2.0
+    assert score([series], [scores], STANDARD, threshold=1.0).score == pytest.approx(100 * (2 - 0.11) / 2)
+    assert score([series], [scores], STANDARD, threshold=3.0).score == pytest.approx(-100 * 0.11 / 2)
+    assert score([series], [scores], STANDARD, threshold=4.0).found == 0
+
+
 def test_a_folder_is_read_as_the_benchmark_lays_it_out(tmp_path: Path):
     for name in ("data/kind", "labels", "config"):
         (tmp_path / name).mkdir(parents=True)
