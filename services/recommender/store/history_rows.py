@@ -9,13 +9,15 @@ from sys import intern
 from typing import Any, Literal
 
 import numpy as np
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, func, literal_column, select
 
 from services.recommender.entities import History
 from services.recommender.store.chunks import chunks
 from services.recommender.store.schema import events
 from services.recommender.store.slot import Loaded
 
+_EMPTY = literal_column("''")
+"""Beside a key, and no parameter, it lets SQLite take the index, which holds the keys that are not empty."""
 _SCANNED = 20
 """How many of the latest events are looked at for each user that is wanted."""
 
@@ -31,7 +33,7 @@ def read_histories(
     key = columns[owner]
     for part in chunks(ids):
         rank = func.row_number().over(partition_by=key, order_by=columns.sequence.desc()).label("rank")
-        ranked = _columns(key, rank).where(key.in_(part), ~columns.superseded).subquery()
+        ranked = _columns(key, rank).where(key.in_(part), key != _EMPTY, ~columns.superseded).subquery()
         query = select(ranked).where(ranked.c.rank <= limit)
         query = query.order_by(ranked.c[owner], ranked.c.timestamp, ranked.c.sequence)
         for each, rows in groupby(connection.execute(query), key=itemgetter(0)):
@@ -49,7 +51,8 @@ def read_latest_users(connection: Connection, limit: int) -> list[str]:
 
 def _one(connection: Connection, owner: str, each: str, limit: int) -> dict[str, Loaded]:
     columns = events.c
-    query = _columns(columns[owner]).where(columns[owner] == each, ~columns.superseded)
+    owned = (columns[owner] == each, columns[owner] != _EMPTY)
+    query = _columns(columns[owner]).where(*owned, ~columns.superseded)
     rows = connection.execute(query.order_by(columns.sequence.desc()).limit(limit)).all()
     ordered = sorted(rows, key=lambda row: (row.timestamp, row.sequence))
     return {each: _loaded(ordered)} if ordered else {}
