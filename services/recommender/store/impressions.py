@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from time import time
 
-from sqlalchemy import Connection, and_, delete, or_
+from sqlalchemy import Connection, and_, delete, literal_column, or_
 
 from services.recommender.entities import Event
 from services.recommender.store.chunks import chunks
@@ -143,7 +143,9 @@ class Impressions:
     async def _lists_of(self, user_id: str) -> list[Impression]:
         """Return the user's lists, kept from now on."""
         await self.flush()
-        lists = list(await self._read(table.c.user_id == user_id))
+        lists = list(
+            await self._read(and_(table.c.user_id == user_id, table.c.user_id != literal_column("''")))
+        )
         there = {each.recommendation_id for each in lists}
         lists += [
             each
