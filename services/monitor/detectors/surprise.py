@@ -24,8 +24,8 @@ NEAR, FAR = 3, 48
 LEVEL = 50
 KEEP = 3_000
 """How many points back a stretch is compared with: ten days of five minutes."""
-REMEMBER = 20_000
-"""The values that a rarity is told by."""
+REMEMBER = 12_000
+"""How many values a rarity is told by."""
 WARM_UP = 100
 PARTIAL = 0.8
 """The weight of the seasonal difference and of the level."""
@@ -36,7 +36,7 @@ _TWO_SIDES = log10(2)
 
 
 class Surprise:
-    """One series, point by point; takes about 1 MB."""
+    """One series, point by point; takes up to 2.5 MB."""
 
     def __init__(self) -> None:
         self._neighbours = Neighbours((NEAR, FAR), KEEP)
