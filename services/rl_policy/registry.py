@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from services.kit.errors import FailedPrecondition, Reason, TrunklineError
+from services.kit.errors import FailedPrecondition, Reason, TrunklineError, Unavailable
 from services.rl_policy.acting import Brain
 from services.rl_policy.algorithms.algorithm import Array, State
 from services.rl_policy.episodes import Stage
@@ -21,6 +21,9 @@ from services.rl_policy.trainer import Assignment, MakeTrainer
 from services.rl_policy.training import Status, TrainingPlan
 
 _LOGGER = logging.getLogger(__name__)
+
+ATTEMPTS = 5
+"""How often a training is taken up whose learner is lost at its start."""
 
 
 class Registry:
@@ -66,14 +69,22 @@ class Registry:
             served = await self.get(record.name)
             if not served.training.active:
                 continue
-            plan, status = served.training.plan, served.training.status
+            await self._take_up(served)
+
+    async def _take_up(self, served: Served) -> None:
+        """Train on; a learner that was lost before it learned is started again, up to ATTEMPTS times."""
+        plan, status = served.training.plan, served.training.status
+        for _ in range(ATTEMPTS):
             served.training.status = Status(version=status.version, episodes=status.episodes)
             try:
                 await self.train(served, plan, None)
             except TrunklineError as error:
-                _LOGGER.warning(
-                    "training is not taken up", extra={"policy": served.name, "cause": str(error)}
-                )
+                cause = {"policy": served.name, "cause": str(error)}
+                _LOGGER.warning("training is not taken up", extra=cause)
+                if not isinstance(error, Unavailable):
+                    return
+            else:
+                return
 
     async def train(self, served: Served, plan: TrainingPlan, from_version: int | None) -> Status:
         """Start to learn, from `from_version` or the newest checkpoint on.

@@ -22,7 +22,7 @@ def main() -> None:
         LogLevel(os.environ.get("TRUNKLINE_LOG_LEVEL") or LogLevel.INFO),
         LogFormat(os.environ.get("TRUNKLINE_LOG_FORMAT") or LogFormat.AUTO),
     )
-    os.nice(15)  # acting goes first, also where cores are few
+    os.nice(10)  # acting goes first, also where cores are few
     try:
         worker.serve(Pipe(socket.socket(fileno=arguments.pipe)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
