@@ -92,28 +92,34 @@ def test_nothing_calibrates_nothing():
 def test_points_where_few_were_are_rare_to_half_space_trees():
     numbers, trees = np.random.default_rng(1), HalfSpaceTrees(dimensions=3)
     usual = np.clip(numbers.normal(0.4, 0.05, (1_500, 3)), 0, 1)
-    told = [trees.observe(point) for point in usual]
+    told = [trees.observe(point) for point in usual.tolist()]
     assert told[:250] == [0.0] * 250
-    odd = [trees.observe(point) for point in numbers.uniform(0.8, 1.0, (10, 3))]
+    odd = [trees.observe(point) for point in numbers.uniform(0.8, 1.0, (10, 3)).tolist()]
     assert min(odd) > np.quantile(told[500:], 0.95)
 
 
 def test_the_masses_of_half_space_trees_are_those_of_the_last_window():
-    numbers, trees = np.random.default_rng(1), HalfSpaceTrees(dimensions=2, trees=5, depth=4, window=50)
+    """Each tree is walked by halving its box, as the paper does."""
+    numbers, trees, depth = np.random.default_rng(1), 5, 6
+    forest = HalfSpaceTrees(dimensions=2, trees=trees, depth=depth, window=50, seed=4)
     points = numbers.random((150, 2))
     for point in points:
-        trees.observe(point)
-    expected = np.zeros_like(trees._mass)
+        forest.observe(point.tolist())
+    drawn = np.random.default_rng(4)
+    axes, centres = drawn.integers(2, size=(trees, depth)), drawn.random((trees, 2))
+    expected = np.zeros((trees, 2 ** (depth + 1) - 1))
     for point in points[100:]:
-        for tree in range(5):
-            node = 0
-            while True:
+        for tree in range(trees):
+            reach = 2 * np.maximum(centres[tree], 1 - centres[tree])
+            low, high, node = centres[tree] - reach, centres[tree] + reach, 0
+            expected[tree, 0] += 1
+            for axis in axes[tree]:
+                middle = (low[axis] + high[axis]) / 2
+                right = bool(point[axis] >= middle)
+                (low if right else high)[axis] = middle
+                node = 2 * node + 1 + right
                 expected[tree, node] += 1
-                if 2 * node + 1 >= expected.shape[1]:
-                    break
-                right = point[trees._axes[tree, node]] >= trees._splits[tree, node]
-                node = 2 * node + 1 + int(right)
-    assert (trees._mass == expected).all()
+    assert (forest._mass.reshape(trees, -1) == expected).all()
 
 
 def test_half_space_trees_order_points_as_river_s_do():
@@ -124,8 +130,8 @@ def test_half_space_trees_order_points_as_river_s_do():
     usual, odd = np.clip(numbers.normal(0.4, 0.08, (1_000, 2)), 0, 1), numbers.random((200, 2))
     ours, theirs = HalfSpaceTrees(dimensions=2), anomaly.HalfSpaceTrees(n_trees=25, height=8, seed=1)
     told: list[tuple[float, float]] = []
-    for point in [*usual, *odd]:
-        named = {"x": float(point[0]), "y": float(point[1])}
+    for point in [*usual.tolist(), *odd.tolist()]:
+        named = {"x": point[0], "y": point[1]}
         told.append((ours.observe(point), theirs.score_one(named)))
         theirs.learn_one(named)
     assert stats.spearmanr(told[1_000:]).statistic > 0.7
