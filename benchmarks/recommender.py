@@ -3,6 +3,7 @@
 MovieLens-100K with the default blend, and 1 M users by 100,000 items with 64 published factors. Beside them
 stand, in-process and in the same run, what brute force in numpy does with the same vectors and, where it is
 installed, `implicit`: neither has a port, filters, or what a user did a moment ago.
+The recommender has one BLAS thread: more of them would wait for each other in small products.
 """
 
 from __future__ import annotations

@@ -42,7 +42,12 @@ class Host:
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("TRUNKLINE_", "OTEL_"))
         }
-        own = {"TRUNKLINE_LISTEN": self.address, "TRUNKLINE_STATE": str(self.folder), "TRUNKLINE_MONITOR": ""}
+        own = {
+            "TRUNKLINE_LISTEN": self.address,
+            "TRUNKLINE_STATE": str(self.folder),
+            "TRUNKLINE_MONITOR": "",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
         with (self.folder / "log").open("ab") as log:
             command = [sys.executable, "-P", "-m", "services.recommender"]
             self.process = subprocess.Popen(command, env=kept | own, stdout=log, stderr=log)
