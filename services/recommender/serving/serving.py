@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 from scipy.sparse import issparse
 
@@ -114,9 +114,10 @@ class Serving:
 
 def _quick(model: Model) -> Model:
     """Return the model with a small sparse matrix made dense, which histories are multiplied with faster."""
-    if isinstance(model, ItemItem) and issparse(model.weights) and model.items <= _DENSE_ITEMS:
-        return replace(model, weights=model.weights.toarray())
-    return model
+    if not isinstance(model, ItemItem) or model.items > _DENSE_ITEMS:
+        return model
+    weights: Any = model.weights
+    return replace(model, weights=weights.toarray()) if issparse(weights) else model
 
 
 def _load(registry: Registry, version: Version) -> Served:
