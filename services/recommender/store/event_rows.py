@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Row, literal_column, select, update
 
 from services.recommender.entities import Event
 from services.recommender.store.bulk import insert_new
@@ -17,6 +17,9 @@ from services.recommender.store.stored import Choice, Run, Stored, WriteMode
 
 Key: TypeAlias = tuple[str, str, int, str]
 """User, session where there is no user, row, type: what OVERWRITE and IGNORE compare."""
+
+_EMPTY: ColumnElement[str] = literal_column("''")
+"""Said beside a key, it lets SQLite take the index of the keys that are not empty."""
 
 
 def write_events(connection: Connection, run: Run, origin: int) -> tuple[Stored, Sequence[int]]:
@@ -118,7 +121,7 @@ def _earlier(connection: Connection, keys: Sequence[Key]) -> list[tuple[Key, int
     sessions = list({session for _, session, _, _ in wanted if session})
     for column, values in ((events.c.user_id, users), (events.c.session_id, sessions)):
         for part in chunks(values):
-            query = select(events).where(column.in_(part), ~events.c.superseded)
+            query = select(events).where(column.in_(part), column != _EMPTY, ~events.c.superseded)
             for each in connection.execute(query):
                 key = (each.user_id, "" if each.user_id else each.session_id, each.item_row, each.event_type)
                 if key in wanted:

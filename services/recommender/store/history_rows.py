@@ -9,14 +9,14 @@ from sys import intern
 from typing import Any, Literal
 
 import numpy as np
-from sqlalchemy import Connection, Select, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select
 
 from services.recommender.entities import History
 from services.recommender.store.chunks import chunks
 from services.recommender.store.schema import events
 from services.recommender.store.slot import Loaded
 
-_EMPTY = literal_column("''")
+_EMPTY: ColumnElement[str] = literal_column("''")
 """Beside a key, and no parameter, it lets SQLite take the index, which holds the keys that are not empty."""
 _SCANNED = 20
 """How many of the latest events are looked at for each user that is wanted."""

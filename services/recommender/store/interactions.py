@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, literal_column, select
 
 from services.recommender.entities import Interactions, Preference
 from services.recommender.store.chunks import chunks
@@ -171,12 +171,18 @@ def _pairs(
 ) -> tuple[Sequence[Pair], str | None]:
     """Return the pairs of the next users after this one, and the last of these; None: there are no more."""
     columns = events.c
-    users = select(columns.user_id).distinct().where(columns.user_id > after)
+    users = (
+        select(columns.user_id)
+        .distinct()
+        .where(columns.user_id > after, columns.user_id != literal_column("''"))
+    )
     ids = list(connection.scalars(users.order_by(columns.user_id).limit(_USERS_AT_ONCE)))
     if not ids:
         return [], None
     found: dict[tuple[str, int], tuple[float, float]] = {}
-    query = _query(preferences, window).where(columns.user_id.in_(ids))
+    query = _query(preferences, window).where(
+        columns.user_id.in_(ids), columns.user_id != literal_column("''")
+    )
     for user_id, _, row, event_type, value, timestamp in connection.execute(query):
         preference = preferences[event_type]
         if value >= preference.threshold:

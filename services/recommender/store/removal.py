@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from time import time
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, delete, insert, literal_column, or_, select
 
 from services.recommender.store.chunks import chunks
 from services.recommender.store.marks import take
 from services.recommender.store.schema import erasures, events
 from services.recommender.store.stored import Choice, Removed
+
+_EMPTY: ColumnElement[str] = literal_column("''")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,11 @@ def _conditions(selection: Selection) -> list[ColumnElement[bool]]:
         condition &= columns.timestamp < selection.until
     if not selection.user_id:
         return [condition]
-    owned = [columns.user_id == selection.user_id]
+    # The second half is what lets SQLite take the indices, which hold the keys that are not empty.
+    owned = [(columns.user_id == selection.user_id) & (columns.user_id != _EMPTY)]
     theirs = or_(columns.user_id == "", columns.user_id == selection.user_id)
-    owned += [columns.session_id.in_(part) & theirs for part in chunks(selection.session_ids)]
+    owned += [
+        columns.session_id.in_(part) & (columns.session_id != _EMPTY) & theirs
+        for part in chunks(selection.session_ids)
+    ]
     return [condition & each for each in owned]

@@ -10,7 +10,7 @@ from time import time
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, delete, func, insert, select, union
+from sqlalchemy import Connection, Row, delete, func, insert, literal_column, select, union
 
 from services.kit.errors import NotFound, Reason
 from services.recommender.entities import Event, User
@@ -155,7 +155,9 @@ class Users:
 def _page(user_id: str, after: int) -> Callable[[Connection], Sequence[Any]]:
     """Return what reads the user's next events, with the ids of their items."""
     page = select(events, items.c.item_id).join_from(events, items, events.c.item_row == items.c.row)
-    page = page.where(events.c.user_id == user_id, events.c.sequence > after)
+    page = page.where(
+        events.c.user_id == user_id, events.c.user_id != literal_column("''"), events.c.sequence > after
+    )
     query = page.order_by(events.c.sequence).limit(_PAGE)
     return lambda connection: connection.execute(query).all()
 
