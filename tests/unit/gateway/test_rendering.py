@@ -21,7 +21,7 @@ EVERYWHERE = Places(
     operators=Endpoint("127.0.0.1", 8081),
     services={
         name: (Endpoint("127.0.0.1", 1),)
-        for name in ("front", "tokenizer", "recommender", "monitor", "gateway")
+        for name in ("front", "tokenizer", "recommender", "rl_policy", "monitor", "gateway")
     },
 )
 
