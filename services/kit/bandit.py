@@ -76,8 +76,8 @@ class PolicyBandit:
         mask = [*allowed, *[False] * (self._options - len(allowed))]
         numbers = values_pb2.Value(numbers=values_pb2.Numbers(values=context))
         request = rewards_pb2.DecideRequest(policy=self._policy, context=numbers, action_mask=mask)
-        answer = await self._stub.Decide(request)
-        return Choice(answer.action, answer.decision_id, answer.propensity)
+        decided = await self._stub.Decide(request)
+        return Choice(decided.action, decided.decision_id, decided.propensity)
 
     async def _send(self, choice: Choice, value: float) -> None:
         reward = rewards_pb2.Reward(decision_id=choice.decision_id, value=value)
