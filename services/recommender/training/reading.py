@@ -48,7 +48,8 @@ def _snapshot(database: Database, job: Job) -> Snapshot:
 
 def aligned(values: Interactions, interactions: Interactions) -> Interactions:
     """Return `values` over the users and items of `interactions`; what has no place there is left out."""
-    users = {each: row for row, each in enumerate(interactions.user_ids)}
+    # Sessions without a user have no id by which to be found.
+    users = {each: row for row, each in enumerate(interactions.user_ids) if each}
     columns = {int(row): column for column, row in enumerate(interactions.rows)}
     to_user = np.array([users.get(each, -1) for each in values.user_ids], np.int64)
     to_column = np.array([columns.get(int(each), -1) for each in values.rows], np.int64)
