@@ -27,6 +27,11 @@ CLIP = 4.0
 class MeanShift:
     """Tells of shifts of a quarter of a deviation and more."""
 
+    _small_up: float
+    _small_down: float
+    _large_up: float
+    _large_down: float
+
     def __init__(self, warm_up: int = 2_000) -> None:
         if warm_up < 2:
             raise ValueError("a spread is not known from fewer than 2 values")

@@ -15,6 +15,9 @@ from __future__ import annotations
 class PageHinkley:
     """The two-sided test. `slack` and `limit` have the unit of the values."""
 
+    _up: float
+    _down: float
+
     def __init__(self, slack: float = 0.005, limit: float = 50.0, grace: int = 30) -> None:
         """Hear no alarm in the first `grace` values."""
         if slack < 0 or limit <= 0 or grace < 0:

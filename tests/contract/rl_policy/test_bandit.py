@@ -1,4 +1,4 @@
-"""A choice elsewhere in the mesh as a bandit of this service: it learns what pays; its absence hurts nobody."""
+"""A choice elsewhere in the mesh as a bandit of this service: it learns what pays, and may be away."""
 
 from __future__ import annotations
 
