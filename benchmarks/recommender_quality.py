@@ -115,7 +115,7 @@ def _page(
         f"The blend with the defaults, as it serves ({_settings(BLEND)}): nDCG@10 {said}, recall@10 "
         f"{fixed.metrics['recall@10'].mean:.4f}, trained in {fixed.training_s:.2f} s. The defaults "
         "were chosen on validation parts of the training parts of seeds 1 to 3, one choice for all. The best "
-        "row of the best-known published table of this protocol is 0.475 (BiVAE, in recommenders-team's benchmark)."
+        "row of the best-known published table of this protocol is 0.475 (BiVAE, recommenders-team)."
     )
     yield "## Each user's last rating (leave-last-out)"
     yield (
