@@ -65,7 +65,8 @@ def shifts(streams: int, length: int, shifted: int) -> tuple[list[str], list[Goa
 def drifts(tries: int, quiet: int) -> tuple[list[str], list[Goal]]:
     """Return what windows of embeddings say, and their goals."""
     first, second = topics()
-    rows, goals = [], []
+    rows: list[list[str]] = []
+    goals: list[Goal] = []
     for share in SHARES:
         found = windows_until_found(first, second, share, tries)
         rows.extend(

@@ -123,8 +123,8 @@ def by_folder(
         line = (len(hits), sum(map(any, hits)), outside, len(each) - recording.probation)
         folder = recording.name.partition("/")[0]
         counts[folder] = [before + more for before, more in zip(counts[folder], line, strict=True)]
-    for folder, line in counts.items():
-        yield [folder, *(f"{number:,}" for number in line)]
+    for folder, told in counts.items():
+        yield [folder, *(f"{number:,}" for number in told)]
 
 
 def page(found: Found) -> list[str]:
