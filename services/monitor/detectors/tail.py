@@ -16,7 +16,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Sequence
-from math import log1p, log10
+from math import dist, log1p, log10
 
 SHARE = 0.02
 FEWEST = 5
@@ -52,23 +52,23 @@ class Tail:
         above = count - bisect_left(known, value)
         below = bisect_right(known, value)
         high, low = log10((count + 1) / (above + 1)), log10((count + 1) / (below + 1))
+        middle = known[count // 2]
         if value > known[-peaks - 1]:
-            excesses = [each - known[-peaks - 1] for each in known[-peaks:]]
-            high = _beyond(value - known[-peaks - 1], excesses, count, known[-peaks - 1] - known[count // 2])
+            high = _beyond(value, known[-peaks:], known[-peaks - 1], count, middle)
         if value < known[peaks]:
-            excesses = [known[peaks] - each for each in known[:peaks]]
-            low = _beyond(known[peaks] - value, excesses, count, known[count // 2] - known[peaks])
+            low = _beyond(value, known[:peaks], known[peaks], count, middle)
         return high, low
 
 
-def _beyond(excess: float, excesses: Sequence[float], count: int, body: float) -> float:
-    """Return -log10 P of an excess; `body`, from the median to the threshold, bounds the scale from below."""
-    peaks = len(excesses)
-    mean = sum(excesses) / peaks
-    variance = sum(each * each for each in excesses) / peaks - mean * mean
-    least = 1e-3 * body + 1e-9
+def _beyond(value: float, peaks: Sequence[float], threshold: float, count: int, middle: float) -> float:
+    """Return -log10 P of a value beyond the threshold, above or below; the median bounds the scale."""
+    known = len(peaks)
+    mean = abs(sum(peaks) / known - threshold)
+    variance = dist(peaks, [threshold] * known) ** 2 / known - mean * mean
+    least = 1e-3 * abs(threshold - middle) + 1e-9
     ratio = mean * mean / variance if variance > 0 else 1.0
     shape, scale = 0.5 * (1 - ratio), 0.5 * mean * (ratio + 1)
+    excess = abs(value - threshold)
     exponential = excess / max(mean, least)
     decay = exponential if shape <= 0.01 else log1p(shape * excess / max(scale, least)) / shape
-    return log10(count / peaks) + decay / _DECADE
+    return log10(count / known) + decay / _DECADE
