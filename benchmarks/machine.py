@@ -12,8 +12,9 @@ TELLING = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-bf16", "avx512_vnni": "AVX5
 
 
 def heading(module: str) -> str:
-    """Return date, command, processor and versions, in a sentence; the command is this process's."""
-    command = " ".join(["python -m", module, *sys.argv[1:]])
+    """Return date, command, processor and versions, in a sentence; the command is this process's, without the places of folders."""
+    words = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
+    command = " ".join(["python -m", module, *words])
     packages = ", ".join(
         f"{name} {version(name)}" for name in ("trunkline", "grpcio", "torch", "transformers")
     )
