@@ -12,7 +12,7 @@ TELLING = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-bf16", "avx512_vnni": "AVX5
 
 
 def heading(module: str) -> str:
-    """Return date, command (this process's; of folders, their names), processor and versions, in a sentence."""
+    """Return date, command (of folders, their names), processor and versions, in a sentence."""
     words = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
     command = " ".join(["python -m", module, *words])
     packages = ", ".join(
