@@ -141,7 +141,8 @@ def page(found: Found) -> list[str]:
             "All 58 series of NAB 1.1, one set of parameters, point by point, nothing known of what comes; "
             "as NAB prescribes, one threshold a profile, the best, for all series. The parameters of "
             "`services/monitor/detectors/surprise.py` were chosen by looking at this benchmark's scores: the "
-            "figure says what the method can do here, not what it will do elsewhere. Scores of the others are the published ones."
+            "figure says what the method can do here, not what it will do elsewhere. "
+            "Scores of the others are the published ones."
         ),
         report.table(
             ["detector", *profiles],
