@@ -43,6 +43,12 @@ DRAFTS = (
     "Greedy answers to random prompts soon repeat themselves, which prompt-lookup drafts guess: where tokens "
     "come together, part of the rate is theirs. Trunkline drafts as shipped; no peer does unless told to."
 )
+MESH_AT_ONE = (
+    "One stream through the port stays below 0.85 of the engine in-process where drafts bring eight tokens a "
+    "step: each step is a message through four processes, on the cores whose two threads compute the next step "
+    "(`python -m benchmarks.hops`: 1.2 ms of CPU a token outside the engine at one at once). uvloop instead of "
+    "asyncio's own loop changed nothing."
+)
 Table = dict[str, dict[int, Streaming]]
 Start = Callable[[str, Path], Generator]
 
@@ -187,6 +193,7 @@ def page(found: Found, plan: Plan) -> list[str]:
         ),
         report.table(HEAD, rows(found.table)),
         DRAFTS,
+        MESH_AT_ONE,
         *(f"Not measured: {label}: {why}" for label, why in found.missing.items()),
         *(each.sentence for each in found.conditions),
         report.goals_table(found.goals(plan)),
