@@ -47,7 +47,7 @@ MESH_AT_ONE = (
     "One stream through the port stays below 0.85 of the engine in-process where drafts bring eight tokens a "
     "step: each step is a message through four processes, on the cores whose two threads compute the next "
     "step (`python -m benchmarks.hops`: 1.2 ms of CPU a token outside the engine at one at once). uvloop "
-    "instead of asyncio's own loop changed nothing."
+    "instead of asyncio's own loop changed nothing, nor did a lower priority for all but the engine."
 )
 Table = dict[str, dict[int, Streaming]]
 Start = Callable[[str, Path], Generator]
