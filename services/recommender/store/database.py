@@ -5,29 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from functools import partial
 from secrets import randbits
 from typing import Any, Literal, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
+from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
+from services.kit.database import engine_of, snapshot, writer, writing
 from services.kit.errors import FailedPrecondition, InvalidArgument, Reason, TrunklineError, Unavailable
-from services.kit.settings import SettingsError
 from services.recommender.store.group_commit import GroupCommit
 from services.recommender.store.schema import METADATA, VERSION, marks
 
 T = TypeVar("T")
 Dialect = Literal["sqlite", "postgresql"]
 
-BUSY_S = 60
-"""How long one process waits for another one's transaction on a SQLite file; each lasts milliseconds."""
 WAL_PAGES = 16_384
 """64 MiB: a page that is written often reaches the file once a checkpoint, not once a commit."""
 READERS = 4
 _WRITERS = 0x7472_6E6B_7265_636F
-"""The advisory lock of PostgreSQL that writers hold, so that what commits later has the higher numbers."""
+"""The advisory lock of PostgreSQL that writers hold."""
+# Erased means erased: freed cells are overwritten.
+_PRAGMAS = ("cache_size = -65536", "secure_delete = ON", f"wal_autocheckpoint = {WAL_PAGES}")
 
 
 class Database:
@@ -39,7 +38,7 @@ class Database:
         """Whose writes these are, among replicas."""
         self.dialect = cast("Dialect", engine.dialect.name)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="recommender-read")
-        self._writer = GroupCommit(engine.connect, translated)
+        self._writer = GroupCommit(partial(writer, engine), translated)
 
     @classmethod
     def open(cls, url: str) -> Database:
@@ -48,9 +47,9 @@ class Database:
         Raises SettingsError for a URL that cannot be used, FailedPrecondition for a schema that is newer than
         this build, Unavailable where nobody answers.
         """
-        engine = _engine(url)
+        engine = engine_of(url, "the URL of the recommender's database", _WRITERS, _PRAGMAS)
         try:
-            with engine.connect().execution_options(writes=True) as connection, connection.begin():
+            with writing(engine) as connection:
                 _prepare(connection)
         except DBAPIError as error:
             engine.dispose()
@@ -62,9 +61,8 @@ class Database:
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Return what `work` reads in one snapshot; blocks."""
-        options: dict[str, Any] = {} if self.dialect == "sqlite" else {"isolation_level": "REPEATABLE READ"}
         try:
-            with self.engine.connect().execution_options(**options) as connection, connection.begin():
+            with snapshot(self.engine) as connection:
                 return work(connection)
         except DBAPIError as error:
             raise translated(error) from error
@@ -115,57 +113,6 @@ def translated(error: DBAPIError) -> TrunklineError:
     return Unavailable(Reason.STORE_UNAVAILABLE, "the recommender's database does not answer")
 
 
-def _engine(url: str) -> Engine:
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise _refused("is not a URL") from None
-    if parsed.get_backend_name() == "sqlite" and parsed.database and parsed.database != ":memory:":
-        return _sqlite(parsed, Path(parsed.database).expanduser())
-    if parsed.get_backend_name() == "postgresql":
-        return _postgresql(parsed)
-    raise _refused("must be sqlite:///FILE or postgresql://USER@HOST/NAME")
-
-
-def _sqlite(url: URL, path: Path) -> Engine:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _refused(f"names a place that cannot be used: {error.strerror}") from error
-    arguments = {"timeout": BUSY_S, "cached_statements": 256}
-    engine = create_engine(url.set(database=str(path)), connect_args=arguments, max_overflow=-1)
-    event.listen(engine, "connect", _on_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _postgresql(url: URL) -> Engine:
-    engine = create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, max_overflow=-1)
-    event.listen(engine, "begin", _begin_postgresql)
-    return engine
-
-
-def _on_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # Transactions begin where `_begin_sqlite` says.
-    pragmas = ("journal_mode = WAL", "synchronous = FULL", "cache_size = -65536", "temp_store = MEMORY")
-    # Erased means erased: freed cells are overwritten.
-    for pragma in (*pragmas, "secure_delete = ON", f"wal_autocheckpoint = {WAL_PAGES}"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """Let a writer take its place at once: a reader that becomes one later can fail half-way."""
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _begin_postgresql(connection: Connection) -> None:
-    if connection.get_execution_options().get("writes", False):
-        # Durable whatever the server's default is; the lock is held until the commit is seen by others.
-        connection.exec_driver_sql("SET LOCAL synchronous_commit TO on")
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
-
-
 def _prepare(connection: Connection) -> None:
     METADATA.create_all(connection)
     there = dict(connection.execute(select(marks.c.name, marks.c.value)).all())
@@ -176,7 +123,3 @@ def _prepare(connection: Connection) -> None:
     missing = [{"name": name, "value": value} for name, value in first.items() if name not in there]
     if missing:
         connection.execute(insert(marks), missing)
-
-
-def _refused(why: str) -> SettingsError:
-    return SettingsError(f"the URL of the recommender's database {why}")

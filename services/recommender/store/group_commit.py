@@ -119,7 +119,7 @@ class GroupCommit:
 
     def _transact(self, group: Sequence[_Write]) -> None:
         if self._connection is None:
-            self._connection = self._connect().execution_options(writes=True)
+            self._connection = self._connect()
         try:
             with self._connection.begin():
                 for each in group:
